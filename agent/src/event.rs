@@ -1,0 +1,148 @@
+//! What `decode` and `assemble` hand to the store: events, without a trace of raw bytes or BPF.
+
+pub use exoscope_abi::Outcome;
+use exoscope_abi::totals::HISTOGRAM_BUCKETS;
+
+/// A function that the session may see calls of. Its index in the session's list is the
+/// `function` of every event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Function {
+    /// Full path, `crate::module::Type::name`.
+    pub path: String,
+    /// Source file as the compiler was given it.
+    pub file: String,
+    /// Line of the function, from 1.
+    pub line: u32,
+}
+
+/// A call that has ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Call {
+    /// Number of the call, unique in the session and never 0; about in the order of beginnings.
+    pub id: u64,
+    /// Number of the parent.
+    pub parent: Option<u64>,
+    /// Index of the function.
+    pub function: u32,
+    /// Thread that ended the call (for calls still open: that began it).
+    pub tid: u32,
+    /// `CLOCK_MONOTONIC` nanoseconds.
+    pub start_ns: u64,
+    /// Nanoseconds.
+    pub duration_ns: u64,
+    /// Nanoseconds less those of the captured calls made directly by this one, at least 0.
+    pub self_ns: u64,
+    /// How it ended.
+    pub outcome: Outcome,
+}
+
+/// What the error or panic of a call said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ErrorDetail {
+    /// Number of the call.
+    pub call: u64,
+    /// Type of the error as the compiler names it; `panic` for panics. Empty where unknown.
+    pub kind: String,
+    /// Message; invalid UTF-8 replaced.
+    pub message: String,
+    /// The target's message was longer than a record carries.
+    pub truncated: bool,
+}
+
+/// The end of a call that began before the session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnmatchedExit {
+    /// Index of the function.
+    pub function: u32,
+    /// Thread that ended the call.
+    pub tid: u32,
+    /// `CLOCK_MONOTONIC` nanoseconds of the end.
+    pub at_ns: u64,
+    /// How it ended.
+    pub outcome: Outcome,
+}
+
+/// A call that has begun and not ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenCall {
+    /// Number of the call.
+    pub id: u64,
+    /// Number of the parent.
+    pub parent: Option<u64>,
+    /// Index of the function.
+    pub function: u32,
+    /// Thread that began it.
+    pub tid: u32,
+    /// `CLOCK_MONOTONIC` nanoseconds.
+    pub start_ns: u64,
+    /// Nanoseconds spent so far in ended calls made directly by it.
+    pub child_ns: u64,
+}
+
+/// What the kernel counted for one function since the session began, apart from the records.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FunctionCounts {
+    /// Index of the function.
+    pub function: u32,
+    /// Calls that began.
+    pub calls: u64,
+    /// Calls that ended with an error.
+    pub err: u64,
+    /// Calls that ended in a panic.
+    pub panic: u64,
+    /// Calls that were cancelled.
+    pub cancelled: u64,
+    /// Records lost because the ring was full.
+    pub lost_ring: u64,
+    /// Calls not followed because the table of open calls was full.
+    pub lost_table: u64,
+    /// Ends whose beginning was not seen.
+    pub unmatched: u64,
+    /// Calls whose end was never seen: another call began at the same address.
+    pub replaced: u64,
+    /// Error messages lost.
+    pub lost_detail: u64,
+    /// Ended calls by power of two of their nanoseconds.
+    pub histogram: [u64; HISTOGRAM_BUCKETS],
+}
+
+/// Severity of an agent event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// Worth knowing.
+    Info,
+    /// Something is missing or slower than it should be.
+    Warning,
+    /// Data was lost.
+    Error,
+}
+
+/// Something that the agent did or met, in words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AgentEvent {
+    /// Nanoseconds since 1970.
+    pub at_unix_ns: i64,
+    /// Severity.
+    pub level: Level,
+    /// One word, stable: `attached`, `detached`, `lost`, `semaphore`, …
+    pub kind: &'static str,
+    /// One sentence.
+    pub message: String,
+}
+
+/// What one turn of the consumer hands to the writer: all of it is committed, or none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Batch {
+    /// Ended calls, about in the order of their ends.
+    pub calls: Vec<Call>,
+    /// Details of calls in this or an earlier batch.
+    pub errors: Vec<ErrorDetail>,
+    /// Ends without a beginning.
+    pub unmatched: Vec<UnmatchedExit>,
+    /// All open calls, where this turn looked: they replace those of the last look.
+    pub open: Option<Vec<OpenCall>>,
+    /// The kernel's counts of every function that has any, where this turn looked.
+    pub counts: Option<Vec<FunctionCounts>>,
+    /// Agent events.
+    pub events: Vec<AgentEvent>,
+}

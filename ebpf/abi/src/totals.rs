@@ -1,0 +1,42 @@
+//! Totals per function, counted in the kernel apart from the records.
+//!
+//! An array of `shards × functions` entries; a program adds to the entry of its CPU's shard with
+//! atomic adds, and the agent maps the array and sums over the shards.
+
+/// Buckets of the time histogram.
+pub const HISTOGRAM_BUCKETS: usize = 40;
+
+/// Counts of one function in one shard. Every field only grows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct FunctionTotals {
+    /// Calls that began (in `exits` mode: that ended and had a start).
+    pub calls: u64,
+    /// Ended with an error.
+    pub err: u64,
+    /// Ended in a panic.
+    pub panic: u64,
+    /// Cancelled.
+    pub cancelled: u64,
+    /// Records lost because the ring was full.
+    pub lost_ring: u64,
+    /// Calls not followed because the table of open calls was full.
+    pub lost_table: u64,
+    /// Ends whose beginning was not seen.
+    pub unmatched: u64,
+    /// Calls whose end was never seen: another call began at the same address.
+    pub replaced: u64,
+    /// Error messages lost because the ring was full or the target's memory was not readable.
+    pub lost_detail: u64,
+    /// Ended calls by duration: bucket 0 holds 0 and 1 ns, bucket `n` durations from 2ⁿ to
+    /// 2ⁿ⁺¹ − 1 ns, the last one all longer ones.
+    pub histogram: [u64; HISTOGRAM_BUCKETS],
+}
+const _: () = assert!(size_of::<FunctionTotals>() == (9 + HISTOGRAM_BUCKETS) * 8);
+
+/// Bucket of the histogram for a duration in nanoseconds.
+#[inline(always)]
+pub const fn histogram_bucket(ns: u64) -> usize {
+    let bucket = 63 - (ns | 1).leading_zeros() as usize;
+    if bucket < HISTOGRAM_BUCKETS { bucket } else { HISTOGRAM_BUCKETS - 1 }
+}
