@@ -1,0 +1,48 @@
+//! What the agent sets before it loads the programs. The verifier knows these values, so a branch
+//! that they rule out costs nothing.
+
+use core::ptr;
+
+/// Functions of the session: the length of one shard of the totals.
+#[unsafe(no_mangle)]
+static FUNCTIONS: u32 = 1;
+/// Shards of the totals less 1: a power of two less 1.
+#[unsafe(no_mangle)]
+static SHARD_MASK: u32 = 0;
+/// Buckets of the table of open calls less 1: a power of two less 1.
+#[unsafe(no_mangle)]
+static TABLE_MASK: u32 = 0;
+/// CPUs that can run a program: the step between two call numbers of one CPU.
+#[unsafe(no_mangle)]
+static CPUS: u32 = 1;
+/// 1 where only ends are attached and the target takes the start.
+#[unsafe(no_mangle)]
+static EXITS: u32 = 0;
+
+macro_rules! getter {
+    ($(#[$doc:meta])* $name:ident, $global:ident) => {
+        $(#[$doc])*
+        #[inline(always)]
+        pub fn $name() -> u32 {
+            // SAFETY: a static is valid for reads; volatile, because the agent overwrites it
+            // in the object, behind the compiler's back.
+            unsafe { ptr::read_volatile(&raw const $global) }
+        }
+    };
+}
+
+getter!(/// Functions of the session.
+    functions, FUNCTIONS);
+getter!(/// Shards of the totals less 1.
+    shard_mask, SHARD_MASK);
+getter!(/// Buckets of the table less 1.
+    table_mask, TABLE_MASK);
+getter!(/// CPUs.
+    cpus, CPUS);
+
+/// Only ends are attached.
+#[inline(always)]
+pub fn exits_only() -> bool {
+    // SAFETY: as in `getter!`.
+    unsafe { ptr::read_volatile(&raw const EXITS) != 0 }
+}

@@ -1,0 +1,30 @@
+//! The BPF programs of exoscope.
+//!
+//! Three programs take the markers ([`marker`]): `entry` puts a call into the table of open calls
+//! ([`table`]), `exit` and `error` take it out and submit one record ([`emit`]). Apart from the
+//! records, every program counts ([`totals`]), so that the agent can prove that nothing is missing.
+//! The agent sets [`config`] and the sizes of [`maps`] when it loads the object.
+#![no_std]
+#![no_main]
+#![feature(core_intrinsics)]
+#![allow(internal_features)]
+
+mod atomic;
+mod config;
+mod emit;
+mod maps;
+mod marker;
+mod table;
+mod totals;
+
+#[cfg(not(test))]
+#[panic_handler]
+fn panic(_info: &core::panic::PanicInfo) -> ! {
+    // Nothing here panics: the verifier would reject a program that reaches this loop.
+    loop {}
+}
+
+/// The helpers that the programs use are open to GPL-compatible programs only.
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

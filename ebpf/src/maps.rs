@@ -1,0 +1,34 @@
+//! The maps. The agent sets their numbers of entries before it loads the object.
+
+use aya_ebpf::{
+    btf_maps::{Array, ArrayOfMaps, RingBuf},
+    macros::btf_map,
+};
+use exoscope_abi::{record::CallRecord, table::Bucket, totals::FunctionTotals};
+
+/// `BPF_F_MMAPABLE`: the agent maps the array instead of asking for each value.
+const MMAPABLE: usize = 1 << 10;
+
+/// A counter alone on its cache line.
+#[repr(C, align(64))]
+pub struct Counter {
+    /// The count.
+    pub value: u64,
+    padding: [u64; 7],
+}
+
+/// The table of open calls: [`crate::table`].
+#[btf_map]
+pub static TABLE: Array<Bucket, 1, MMAPABLE> = Array::new();
+
+/// The totals, `shards × functions`: [`crate::totals`].
+#[btf_map]
+pub static TOTALS: Array<FunctionTotals, 1, MMAPABLE> = Array::new();
+
+/// Calls numbered so far, per CPU.
+#[btf_map]
+pub static NUMBERS: Array<Counter, 1> = Array::new();
+
+/// One ring buffer per CPU: one shared by several busy threads collapses.
+#[btf_map]
+pub static RINGS: ArrayOfMaps<RingBuf<CallRecord, 4096>, 1> = ArrayOfMaps::new();

@@ -1,0 +1,265 @@
+//! The programs at the markers. What lies in which argument: [`exoscope_abi::probe`].
+//!
+//! `entry`, `exit` and `error` do the work; `empty_entry` and `empty_end` do nothing, and measure
+//! what a marker costs in the best case.
+
+use aya_ebpf::{
+    helpers::{
+        bpf_get_attach_cookie, bpf_get_current_pid_tgid, bpf_get_smp_processor_id,
+        bpf_ktime_get_ns, bpf_probe_read_user,
+    },
+    macros::uprobe,
+    programs::ProbeContext,
+};
+use exoscope_abi::{
+    Outcome,
+    record::{CallRecord, RecordKind},
+    table::OpenCall,
+};
+
+use crate::{
+    atomic, config, emit,
+    maps::NUMBERS,
+    table::{self, Slot},
+    totals::Totals,
+};
+
+/// How many outer calls are looked through for one that is captured.
+const ANCESTORS: u32 = 8;
+
+/// A call begins.
+#[uprobe]
+pub fn entry(ctx: ProbeContext) -> u32 {
+    begin(&ctx);
+    0
+}
+
+/// A call ends without an error.
+#[uprobe]
+pub fn exit(ctx: ProbeContext) -> u32 {
+    end(&ctx, 0);
+    0
+}
+
+/// A call ends with an error or a panic.
+#[uprobe]
+pub fn error(ctx: ProbeContext) -> u32 {
+    end(&ctx, argument(&ctx, 5));
+    0
+}
+
+/// Nothing: the floor of `entry`.
+#[uprobe]
+pub fn empty_entry(_ctx: ProbeContext) -> u32 {
+    0
+}
+
+/// Nothing: the floor of `exit` and `error`.
+#[uprobe]
+pub fn empty_end(_ctx: ProbeContext) -> u32 {
+    0
+}
+
+#[inline(always)]
+fn argument(ctx: &ProbeContext, index: usize) -> u64 {
+    ctx.arg(index).unwrap_or(0)
+}
+
+#[inline(always)]
+fn site_function(ctx: &ProbeContext) -> u32 {
+    // SAFETY: the context is the one this program was called with.
+    unsafe { bpf_get_attach_cookie(ctx.regs.cast()) as u32 }
+}
+
+#[inline(always)]
+fn thread() -> u32 {
+    bpf_get_current_pid_tgid() as u32
+}
+
+#[inline(always)]
+fn now() -> u64 {
+    // SAFETY: the helper only reads the clock.
+    unsafe { bpf_ktime_get_ns() }
+}
+
+/// A number that no other call of the session has.
+#[inline(always)]
+fn next_number() -> u64 {
+    // SAFETY: the helper only reads the number of this CPU.
+    let cpu = unsafe { bpf_get_smp_processor_id() };
+    let Some(counter) = NUMBERS.get_ptr_mut(cpu) else {
+        return 0;
+    };
+    // SAFETY: the counter lies in the map.
+    let count = unsafe { atomic::fetch_add(&raw mut (*counter).value, 1) };
+    count * u64::from(config::cpus()) + u64::from(cpu) + 1
+}
+
+#[inline(always)]
+fn begin(ctx: &ProbeContext) -> Option<()> {
+    let function = site_function(ctx);
+    let call = argument(ctx, 1);
+    let totals = Totals::of(function)?;
+    totals.calls();
+    let parent = captured_parent(argument(ctx, 2));
+    let slot = match table::find(call) {
+        Some(stale) => {
+            replace(stale);
+            Some(stale)
+        }
+        None => table::claim(call),
+    };
+    let Some(slot) = slot else {
+        totals.lost_table();
+        return None;
+    };
+    let id = next_number();
+    let (parent_call, parent) = match parent {
+        // SAFETY: the parent's slot lies in the map.
+        Some((address, parent)) => unsafe { (address, (*parent.call).id) },
+        None => (0, 0),
+    };
+    // SAFETY: the slot lies in the map, and this program has claimed it. The number is written
+    // last: until then a reader takes the slot for empty.
+    unsafe {
+        (*slot.call).parent = parent;
+        (*slot.call).child_ns = 0;
+        (*slot.call).parent_call = parent_call;
+        (*slot.call).function = function;
+        (*slot.call).tid = thread();
+        (*slot.call).start_ns = now();
+        (&raw mut (*slot.call).id).write_volatile(id);
+    }
+    Some(())
+}
+
+/// The innermost captured call at or outside of `call`: calls whose function was not chosen, or
+/// that began before the session, are passed over.
+#[inline(always)]
+fn captured_parent(mut call: u64) -> Option<(u64, Slot)> {
+    for _ in 0..ANCESTORS {
+        if call == 0 {
+            return None;
+        }
+        if let Some(slot) = table::find(call) {
+            return Some((call, slot));
+        }
+        // SAFETY: the helper checks the target's address. A call's state begins with the address
+        // of the next outer call.
+        call = unsafe { bpf_probe_read_user(call as *const u64) }.ok()?;
+    }
+    None
+}
+
+/// A call begins at the address of one that never ended: the old one ends unfinished.
+#[inline(always)]
+fn replace(stale: Slot) {
+    // SAFETY: the slot lies in the map.
+    let old = unsafe { stale.call.read() };
+    if let Some(totals) = Totals::of(old.function) {
+        totals.replaced();
+        let record = record_of(&old, RecordKind::Call, now(), Outcome::Unfinished as u32);
+        emit::call(record, totals);
+    }
+}
+
+#[inline(always)]
+fn record_of(call: &OpenCall, kind: RecordKind, end_ns: u64, outcome: u32) -> CallRecord {
+    CallRecord {
+        kind: kind as u32,
+        function: call.function,
+        id: call.id,
+        parent: call.parent,
+        start_ns: call.start_ns,
+        end_ns,
+        child_ns: call.child_ns,
+        tid: thread(),
+        outcome,
+    }
+}
+
+#[inline(always)]
+fn end(ctx: &ProbeContext, detail: u64) -> Option<()> {
+    let end_ns = now();
+    let function = site_function(ctx);
+    let outcome = argument(ctx, 2) as u32;
+    let totals = Totals::of(function)?;
+    let id = if config::exits_only() {
+        end_only(ctx, function, outcome, end_ns, totals)
+    } else {
+        end_open(ctx, function, outcome, end_ns, totals)
+    };
+    if detail != 0 && id != 0 {
+        emit::error(detail, function, id, end_ns, totals);
+    }
+    Some(())
+}
+
+/// Ends a call that is in the table; gives back its number, or 0.
+#[inline(always)]
+fn end_open(ctx: &ProbeContext, function: u32, outcome: u32, end_ns: u64, totals: Totals) -> u64 {
+    let Some(slot) = table::find(argument(ctx, 1)) else {
+        totals.unmatched();
+        emit::call(without_start(function, outcome, end_ns), totals);
+        return 0;
+    };
+    // SAFETY: the slot lies in the map.
+    let call = unsafe { slot.call.read() };
+    slot.release();
+    let duration = end_ns.saturating_sub(call.start_ns);
+    totals.ended(outcome, duration);
+    if call.parent_call != 0
+        && let Some(parent) = table::find(call.parent_call)
+    {
+        // SAFETY: the slot lies in the map. Where another call has taken the parent's place, the
+        // parent has ended and wants no more.
+        unsafe {
+            if (*parent.call).id == call.parent {
+                atomic::add(&raw mut (*parent.call).child_ns, duration);
+            }
+        }
+    }
+    emit::call(record_of(&call, RecordKind::Call, end_ns, outcome), totals);
+    call.id
+}
+
+/// Ends a call of which only this end is seen; gives back its address, or 0.
+#[inline(always)]
+fn end_only(ctx: &ProbeContext, function: u32, outcome: u32, end_ns: u64, totals: Totals) -> u64 {
+    let start_ns = argument(ctx, 4);
+    if start_ns == 0 {
+        totals.unmatched();
+        emit::call(without_start(function, outcome, end_ns), totals);
+        return 0;
+    }
+    totals.calls();
+    totals.ended(outcome, end_ns.saturating_sub(start_ns));
+    let record = CallRecord {
+        kind: RecordKind::Exit as u32,
+        function,
+        id: argument(ctx, 1),
+        parent: argument(ctx, 3),
+        start_ns,
+        end_ns,
+        child_ns: 0,
+        tid: thread(),
+        outcome,
+    };
+    emit::call(record, totals);
+    record.id
+}
+
+#[inline(always)]
+fn without_start(function: u32, outcome: u32, end_ns: u64) -> CallRecord {
+    CallRecord {
+        kind: RecordKind::Unmatched as u32,
+        function,
+        id: 0,
+        parent: 0,
+        start_ns: 0,
+        end_ns,
+        child_ns: 0,
+        tid: thread(),
+        outcome,
+    }
+}

@@ -1,0 +1,117 @@
+//! The table of open calls; its layout is described in [`exoscope_abi::table`].
+
+use exoscope_abi::table::{Bucket, OpenCall, PROBES, WAYS, home};
+
+use crate::{atomic, config, maps::TABLE};
+
+/// A call in the table.
+#[derive(Clone, Copy)]
+pub struct Slot {
+    key: *mut u64,
+    /// The call; valid while the program runs.
+    pub call: *mut OpenCall,
+    /// Counts of the home bucket, where the call lies in another one.
+    displaced: Option<*mut u64>,
+}
+
+#[inline(always)]
+fn bucket(index: u32) -> Option<*mut Bucket> {
+    TABLE.get_ptr_mut(index & config::table_mask())
+}
+
+#[inline(always)]
+fn slot(bucket: *mut Bucket, way: usize) -> Slot {
+    // SAFETY: `way` is below `WAYS`, and the bucket comes from the map.
+    unsafe {
+        Slot {
+            key: (&raw mut (*bucket).keys).cast::<u64>().add(way),
+            call: (&raw mut (*bucket).calls).cast::<OpenCall>().add(way),
+            displaced: None,
+        }
+    }
+}
+
+/// The way of `bucket` that holds `key`: 0 finds a free one.
+#[inline(always)]
+fn way_of(bucket: *mut Bucket, key: u64) -> Option<usize> {
+    // SAFETY: the bucket comes from the map; a key is one aligned word, read whole.
+    let keys = unsafe { &(*bucket).keys };
+    let mut way = 0;
+    while way < WAYS {
+        if keys[way] == key {
+            return Some(way);
+        }
+        way += 1;
+    }
+    None
+}
+
+/// Finds an open call by its address.
+#[inline(always)]
+pub fn find(call: u64) -> Option<Slot> {
+    let first = home(call, config::table_mask());
+    let home = bucket(first)?;
+    if let Some(way) = way_of(home, call) {
+        return Some(slot(home, way));
+    }
+    // SAFETY: the bucket comes from the map.
+    let displaced = unsafe { &raw mut (*home).displaced };
+    // SAFETY: as above.
+    if unsafe { displaced.read_volatile() } == 0 {
+        return None;
+    }
+    for step in 1..PROBES {
+        let next = bucket(first.wrapping_add(step))?;
+        if let Some(way) = way_of(next, call) {
+            return Some(Slot { displaced: Some(displaced), ..slot(next, way) });
+        }
+    }
+    None
+}
+
+/// Takes a free slot for `call`, which is not in the table. `None`: the table is full there.
+#[inline(always)]
+pub fn claim(call: u64) -> Option<Slot> {
+    let first = home(call, config::table_mask());
+    let home = bucket(first)?;
+    if let Some(slot) = claim_in(home, call) {
+        return Some(slot);
+    }
+    // SAFETY: the bucket comes from the map.
+    let displaced = unsafe { &raw mut (*home).displaced };
+    // SAFETY: as above. Counted before the slot is taken, so that no look-up stops too early.
+    unsafe { atomic::add(displaced, 1) };
+    for step in 1..PROBES {
+        let next = bucket(first.wrapping_add(step))?;
+        if let Some(slot) = claim_in(next, call) {
+            return Some(slot);
+        }
+    }
+    // SAFETY: as above.
+    unsafe { atomic::add(displaced, u64::MAX) };
+    None
+}
+
+#[inline(always)]
+fn claim_in(bucket: *mut Bucket, call: u64) -> Option<Slot> {
+    let way = way_of(bucket, 0)?;
+    let slot = slot(bucket, way);
+    // Another CPU may have taken the slot since: the bucket then counts as full for this call.
+    // SAFETY: the slot lies in the map.
+    unsafe { atomic::compare_exchange(slot.key, 0, call) }.then_some(slot)
+}
+
+impl Slot {
+    /// Frees the slot. What the caller wants to know of the call it has read before.
+    #[inline(always)]
+    pub fn release(self) {
+        // SAFETY: the slot lies in the map, and only the program that ends the call releases it.
+        unsafe {
+            (&raw mut (*self.call).id).write_volatile(0);
+            self.key.write_volatile(0);
+            if let Some(displaced) = self.displaced {
+                atomic::add(displaced, u64::MAX);
+            }
+        }
+    }
+}

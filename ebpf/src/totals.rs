@@ -1,0 +1,69 @@
+//! Counting, apart from the records.
+
+use aya_ebpf::helpers::bpf_get_smp_processor_id;
+use exoscope_abi::{
+    Outcome,
+    totals::{FunctionTotals, histogram_bucket},
+};
+
+use crate::{atomic, config, maps::TOTALS};
+
+/// The totals of one function in this CPU's shard.
+#[derive(Clone, Copy)]
+pub struct Totals(*mut FunctionTotals);
+
+macro_rules! counter {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[inline(always)]
+        pub fn $name(self) {
+            // SAFETY: `of` got the pointer from the map, whose values outlive the program.
+            unsafe { atomic::add(&raw mut (*self.0).$name, 1) };
+        }
+    };
+}
+
+impl Totals {
+    /// The totals of `function`, or `None` where the agent gave a site a wrong number.
+    #[inline(always)]
+    pub fn of(function: u32) -> Option<Self> {
+        // SAFETY: the helper only reads the number of this CPU.
+        let cpu = unsafe { bpf_get_smp_processor_id() };
+        let shard = cpu & config::shard_mask();
+        TOTALS.get_ptr_mut(shard * config::functions() + function).map(Self)
+    }
+
+    counter!(/// A call began.
+        calls);
+    counter!(/// A record did not fit into the ring.
+        lost_ring);
+    counter!(/// A call did not fit into the table.
+        lost_table);
+    counter!(/// An end without a beginning.
+        unmatched);
+    counter!(/// A call whose end was never seen.
+        replaced);
+    counter!(/// A message that could not be read or submitted.
+        lost_detail);
+
+    /// A call ended.
+    #[inline(always)]
+    pub fn ended(self, outcome: u32, duration_ns: u64) {
+        let totals = self.0;
+        // SAFETY: as in `counter!`; the bucket is below the histogram's length.
+        unsafe {
+            let histogram = (&raw mut (*totals).histogram).cast::<u64>();
+            atomic::add(histogram.add(histogram_bucket(duration_ns)), 1);
+            if outcome == Outcome::Ok as u32 {
+                return;
+            }
+            if outcome == Outcome::Err as u32 {
+                atomic::add(&raw mut (*totals).err, 1);
+            } else if outcome == Outcome::Panic as u32 {
+                atomic::add(&raw mut (*totals).panic, 1);
+            } else {
+                atomic::add(&raw mut (*totals).cancelled, 1);
+            }
+        }
+    }
+}
