@@ -1,55 +1,152 @@
-//! The state of one call, and the thread's chain of open calls.
+//! A synchronous call: its state on the stack, from entry to its one end.
 
 use core::cell::Cell;
 use core::marker::PhantomData;
+use core::mem;
 
+use exoscope_abi::Outcome;
+
+use crate::detail;
+use crate::inspect::Inspect;
 use crate::marker::Function;
+use crate::{SUPPORTED, chain};
 
-std::thread_local! {
-    /// Address of the innermost open call on this thread, or 0.
-    static INNERMOST: Cell<usize> = const { Cell::new(0) };
-}
-
-/// A synchronous call on the stack; dropped while unwinding it reports a panic.
+/// State of a call on the stack. Its address is the call's identity.
+///
+/// The first word is the address of the next outer call, so that the chain of open calls can be
+/// followed from outside; the second the time at which the call began, or 0.
 #[repr(C)]
-pub struct Guard<F: Function> {
+pub struct State<F> {
     outer: Cell<usize>,
     start: Cell<u64>,
     function: PhantomData<F>,
 }
 
-impl<F: Function> Drop for Guard<F> {
+/// A call that has begun. Dropped without [`Open::leave`], it reports a panic.
+pub struct Open<'a, F: Function>(&'a State<F>);
+
+impl<F: Function> State<F> {
+    /// State of a call that has not begun.
     #[inline(always)]
-    fn drop(&mut self) {
-        INNERMOST.set(self.outer.get());
-        F::error(&raw const *self as usize, 2, self.outer.get(), self.start.get(), 0);
+    #[expect(clippy::new_without_default, reason = "made by expansions only")]
+    pub const fn new() -> Self {
+        Self {
+            outer: Cell::new(0),
+            start: Cell::new(0),
+            function: PhantomData,
+        }
+    }
+
+    /// Begins the call.
+    #[inline(always)]
+    pub fn enter(&self) -> Open<'_, F> {
+        if SUPPORTED {
+            let outer = chain::push(self.address());
+            self.outer.set(outer);
+            if F::start_wanted() {
+                self.start.set(chain::now());
+            }
+            F::entry(self.address(), outer);
+        }
+        Open(self)
+    }
+
+    #[inline(always)]
+    fn address(&self) -> usize {
+        &raw const *self as usize
     }
 }
 
-/// Runs `body` as one call of `F`.
-#[inline(always)]
-pub fn call<F: Function, R>(body: impl FnOnce() -> R) -> R {
-    let guard = Guard::<F> { outer: Cell::new(0), start: Cell::new(0), function: PhantomData };
-    let address = &raw const guard as usize;
-    let outer = INNERMOST.replace(address);
-    guard.outer.set(outer);
-    if F::start_wanted() {
-        guard.start.set(now());
+impl<F: Function> Open<'_, F> {
+    /// Ends the call with what it returned.
+    #[inline(always)]
+    pub fn leave<R, I: Inspect<R>>(self, returned: &mut R, _inspector: I) {
+        let state = self.0;
+        mem::forget(self);
+        if !SUPPORTED {
+            return;
+        }
+        if I::failed(returned) {
+            fail::<F, R, I>(state, returned);
+        } else {
+            let outer = state.outer.get();
+            chain::pop(outer);
+            F::exit(
+                state.address(),
+                Outcome::Ok as u32,
+                outer,
+                state.start.get(),
+            );
+        }
     }
-    F::entry(address, outer);
-    let result = body();
-    let outer = guard.outer.get();
-    let start = guard.start.get();
-    core::mem::forget(guard);
-    INNERMOST.set(outer);
-    F::exit(address, 0, outer, start);
-    result
+}
+
+impl<F: Function> Drop for Open<'_, F> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        if SUPPORTED {
+            unwound(self.0);
+        }
+    }
+}
+
+/// Runs a function's body. Its bound makes the closure one that may give away what it captured.
+#[inline(always)]
+pub fn body<R>(body: impl FnOnce() -> R) -> R {
+    body()
+}
+
+/// Largest return value that is moved to the error path and back. A reference to it there would
+/// keep the value in memory, instead of in registers, on the path without an error too.
+const MOVED_MAX: usize = 2 * size_of::<usize>();
+
+#[inline(always)]
+fn fail<F: Function, R, I: Inspect<R>>(state: &State<F>, returned: &mut R) {
+    if size_of::<R>() <= MOVED_MAX {
+        // SAFETY: the value is moved out and back in; nothing between unwinds, because `failed`
+        // lets no panic of the user's formatting out.
+        unsafe {
+            let value = core::ptr::read(returned);
+            core::ptr::write(returned, failed_by_value::<F, R, I>(state, value));
+        }
+    } else {
+        failed::<F, R, I>(state, returned);
+    }
 }
 
 #[cold]
-fn now() -> u64 {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: `time` is a valid timespec for the call to write.
-    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
-    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+#[inline(never)]
+fn failed_by_value<F: Function, R, I: Inspect<R>>(state: &State<F>, returned: R) -> R {
+    failed::<F, R, I>(state, &returned);
+    returned
+}
+
+#[cold]
+#[inline(never)]
+fn failed<F: Function, R, I: Inspect<R>>(state: &State<F>, returned: &R) {
+    detail::with::<F, R, I>(returned, |detail| {
+        let outer = state.outer.get();
+        chain::pop(outer);
+        F::error(
+            state.address(),
+            Outcome::Err as u32,
+            outer,
+            state.start.get(),
+            detail,
+        );
+    });
+}
+
+#[cold]
+#[inline(never)]
+fn unwound<F: Function>(state: &State<F>) {
+    let outer = state.outer.get();
+    chain::pop(outer);
+    F::error(
+        state.address(),
+        Outcome::Panic as u32,
+        outer,
+        state.start.get(),
+        0,
+    );
 }

@@ -1,8 +1,63 @@
-//! Markers.
-mod marker;
+//! Markers that exoscope reads from outside.
+#![cfg_attr(not(feature = "enabled"), no_std)]
+
+#[cfg(feature = "enabled")]
 mod call;
+#[cfg(feature = "enabled")]
+mod chain;
+#[cfg(feature = "enabled")]
+mod detail;
+#[cfg(feature = "enabled")]
+mod future;
+#[cfg(feature = "enabled")]
+mod inspect;
+mod macros;
+#[cfg(feature = "enabled")]
+mod marker;
+
+pub use exoscope_macros::{instrument, skip};
+
+/// There are markers for this target; elsewhere a function runs its body and nothing else.
+#[cfg(feature = "enabled")]
+const SUPPORTED: bool = cfg!(all(
+    target_os = "linux",
+    any(
+        all(target_arch = "x86_64", target_pointer_width = "64"),
+        all(target_arch = "aarch64", target_endian = "little")
+    )
+));
+
+/// What expansions use. Not part of the interface: it changes without notice.
+#[cfg(feature = "enabled")]
 #[doc(hidden)]
 pub mod __private {
-    pub use crate::marker::Function;
-    pub use crate::call::call;
+    pub use crate::call::{Open, State, body};
+    pub use crate::future::FutureCall;
+    pub use crate::inspect::{
+        Anything, InspectAnything, InspectDebugged, InspectDisplayed, InspectOpaque, Kind,
+        kind_of_output,
+    };
+    pub use crate::marker::{Function, abi};
+
+    /// The type a function pointer returns.
+    pub trait Returns {
+        /// It.
+        type Type;
+    }
+    impl<T> Returns for fn() -> T {
+        type Type = T;
+    }
+    /// `!`, which can be written after an arrow only.
+    pub type Never = <fn() -> ! as Returns>::Type;
+}
+
+/// What expansions use. Not part of the interface: it changes without notice.
+#[cfg(not(feature = "enabled"))]
+#[doc(hidden)]
+pub mod __private {
+    /// Runs a block as a closure, as it runs while markers are compiled in.
+    #[inline(always)]
+    pub fn body<R>(body: impl FnOnce() -> R) -> R {
+        body()
+    }
 }

@@ -1,13 +1,16 @@
-//! The marker: three nops that a tracer can turn into a probe, and the notes that say where it is.
+//! The marker: nops that a tracer can turn into a probe, and the notes that say where they are.
 //!
 //! [`function!`](crate::__function) declares everything that belongs to one instrumented function:
 //! its text in read-only data, its semaphores, and a type that implements [`Function`], whose
 //! methods hold the function's markers. They are always inlined, so every place that uses the type
 //! becomes a site of its own.
 
+pub use exoscope_abi as abi;
+
 /// The markers of one function.
 ///
-/// Implemented by [`function!`](crate::__function) and by nothing else.
+/// Implemented by [`function!`](crate::__function) and by nothing else. Addresses and registers
+/// are those of `exoscope_abi::probe`.
 pub trait Function {
     /// A call begins: the address of its state, and that of the next outer call or 0.
     fn entry(call: usize, parent: usize);
@@ -21,49 +24,40 @@ pub trait Function {
     fn detail_wanted() -> bool;
 }
 
-/// Declares the type `$name` that holds the markers of a function, with the full path `$path`.
+/// Declares the type `$name` that holds the markers of the function with the full path `$path`,
+/// which stands at `$line` of `$file`.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __function {
-    ($name:ident, $path:expr) => {
+    ($name:ident, $path:expr, $file:expr, $line:expr) => {
         struct $name;
         const _: () = {
-            const TEXT: &str = ::core::concat!($path, "\0", ::core::file!(), "\0", ::core::line!(), "\0");
+            const TEXT: &str = ::core::concat!($path, "\0", $file, "\0", $line, "\0");
             static FUNCTION: [u8; TEXT.len()] = match TEXT.as_bytes().first_chunk() {
-                Some(bytes) => *bytes,
-                None => ::core::unreachable!(),
+                ::core::option::Option::Some(bytes) => *bytes,
+                ::core::option::Option::None => ::core::unreachable!(),
             };
             #[unsafe(link_section = ".probes")]
             static START: ::core::sync::atomic::AtomicU16 = ::core::sync::atomic::AtomicU16::new(0);
             #[unsafe(link_section = ".probes")]
-            static DETAIL: ::core::sync::atomic::AtomicU16 = ::core::sync::atomic::AtomicU16::new(0);
+            static DETAIL: ::core::sync::atomic::AtomicU16 =
+                ::core::sync::atomic::AtomicU16::new(0);
+            // Its symbol tells the agent which item of the program holds the markers.
             fn here() {}
 
             impl $crate::__private::Function for $name {
                 #[inline(always)]
                 fn entry(call: usize, parent: usize) {
-                    $crate::__marker!(
-                        "entry", 0, "8@%rdi 8@%rsi 8@%rdx", "0", "0", "0",
-                        function = sym FUNCTION, here = sym here,
-                        in("rdi") &raw const FUNCTION, in("rsi") call, in("rdx") parent,
-                    );
+                    $crate::__markers!(entry FUNCTION START DETAIL here call parent);
                 }
                 #[inline(always)]
                 fn exit(call: usize, outcome: u32, parent: usize, start: u64) {
-                    $crate::__marker!(
-                        "exit", 1, "8@%rdi 8@%rsi 8@%rdx 8@%rcx 8@%r8", "0", "{start}", "0",
-                        function = sym FUNCTION, here = sym here, start = sym START,
-                        in("rdi") &raw const FUNCTION, in("rsi") call, in("rdx") outcome as u64,
-                        in("rcx") parent, in("r8") start,
-                    );
+                    $crate::__markers!(exit FUNCTION START DETAIL here call outcome parent start);
                 }
                 #[inline(always)]
                 fn error(call: usize, outcome: u32, parent: usize, start: u64, detail: usize) {
-                    $crate::__marker!(
-                        "error", 2, "8@%rdi 8@%rsi 8@%rdx 8@%rcx 8@%r8 8@%r9", "{detail}", "{start}", "{detail}",
-                        function = sym FUNCTION, here = sym here, start = sym START, detail = sym DETAIL,
-                        in("rdi") &raw const FUNCTION, in("rsi") call, in("rdx") outcome as u64,
-                        in("rcx") parent, in("r8") start, in("r9") detail,
+                    $crate::__markers!(
+                        error FUNCTION START DETAIL here call outcome parent start detail
                     );
                 }
                 #[inline(always)]
@@ -79,18 +73,142 @@ macro_rules! __function {
     };
 }
 
+/// The three markers of a function with their registers, on x86-64 Linux.
+#[cfg(all(
+    target_os = "linux",
+    target_arch = "x86_64",
+    target_pointer_width = "64"
+))]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __markers {
+    (entry $function:ident $start:ident $detail:ident $here:ident $call:ident $parent:ident) => {
+        $crate::__marker!(
+            Entry, "entry", "8@%rdi 8@%rsi 8@%rdx", "0", "{function}", "0", "0", "{here}",
+            function = sym $function, here = sym $here,
+            in("rdi") &raw const $function, in("rsi") $call, in("rdx") $parent,
+        )
+    };
+    (exit $function:ident $start:ident $detail:ident $here:ident
+     $call:ident $outcome:ident $parent:ident $begun:ident) => {
+        $crate::__marker!(
+            Exit, "exit", "8@%rdi 8@%rsi 8@%rdx 8@%rcx 8@%r8", "0", "{function}", "{start}", "0",
+            "{here}",
+            function = sym $function, here = sym $here, start = sym $start,
+            in("rdi") &raw const $function, in("rsi") $call, in("rdx") $outcome as u64,
+            in("rcx") $parent, in("r8") $begun,
+        )
+    };
+    (error $function:ident $start:ident $detail:ident $here:ident
+     $call:ident $outcome:ident $parent:ident $begun:ident $said:ident) => {
+        $crate::__marker!(
+            Error, "error", "8@%rdi 8@%rsi 8@%rdx 8@%rcx 8@%r8 8@%r9", "{detail}", "{function}",
+            "{start}", "{detail}", "{here}",
+            function = sym $function, here = sym $here, start = sym $start, detail = sym $detail,
+            in("rdi") &raw const $function, in("rsi") $call, in("rdx") $outcome as u64,
+            in("rcx") $parent, in("r8") $begun, in("r9") $said,
+        )
+    };
+}
+
+/// The three markers of a function with their registers, on 64-bit ARM Linux.
+#[cfg(all(target_os = "linux", target_arch = "aarch64", target_endian = "little"))]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __markers {
+    (entry $function:ident $start:ident $detail:ident $here:ident $call:ident $parent:ident) => {
+        $crate::__marker!(
+            Entry, "entry", "8@x0 8@x1 8@x2", "0", "{function}", "0", "0", "{here}",
+            function = sym $function, here = sym $here,
+            in("x0") &raw const $function, in("x1") $call, in("x2") $parent,
+        )
+    };
+    (exit $function:ident $start:ident $detail:ident $here:ident
+     $call:ident $outcome:ident $parent:ident $begun:ident) => {
+        $crate::__marker!(
+            Exit, "exit", "8@x0 8@x1 8@x2 8@x3 8@x4", "0", "{function}", "{start}", "0",
+            "{here}",
+            function = sym $function, here = sym $here, start = sym $start,
+            in("x0") &raw const $function, in("x1") $call, in("x2") $outcome as u64,
+            in("x3") $parent, in("x4") $begun,
+        )
+    };
+    (error $function:ident $start:ident $detail:ident $here:ident
+     $call:ident $outcome:ident $parent:ident $begun:ident $said:ident) => {
+        $crate::__marker!(
+            Error, "error", "8@x0 8@x1 8@x2 8@x3 8@x4 8@x5", "{detail}", "{function}",
+            "{start}", "{detail}", "{here}",
+            function = sym $function, here = sym $here, start = sym $start, detail = sym $detail,
+            in("x0") &raw const $function, in("x1") $call, in("x2") $outcome as u64,
+            in("x3") $parent, in("x4") $begun, in("x5") $said,
+        )
+    };
+}
+
+/// No markers: other targets run the body and nothing else.
+#[cfg(not(all(
+    target_os = "linux",
+    any(
+        all(target_arch = "x86_64", target_pointer_width = "64"),
+        all(target_arch = "aarch64", target_endian = "little")
+    )
+)))]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __markers {
+    ($probe:ident $function:ident $start:ident $detail:ident $here:ident $($value:ident)*) => {
+        let _ = ($($value,)* &raw const $function, &raw const $start, &raw const $detail, $here);
+    };
+}
+
+/// One marker of three nops on x86-64; see `exoscope_abi::probe::MARKER_X86_64` for why three.
+#[cfg(target_arch = "x86_64")]
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __marker {
-    ($probe:literal, $number:literal, $args:literal, $semaphore:literal, $start:literal, $detail:literal, $($operands:tt)*) => {
+    ($($rest:tt)*) => {
+        $crate::__marker_with_notes!(
+            [
+                ".byte 0x90",
+                ".byte 0x66, 0x2e, 0x0f, 0x1f, 0x84, 0x00, 0x00, 0x00, 0x00, 0x00",
+                ".byte 0x0f, 0x1f, 0x44, 0x00, 0x00"
+            ]
+            [att_syntax, preserves_flags, readonly]
+            $($rest)*
+        )
+    };
+}
+
+/// One marker of a single nop on 64-bit ARM.
+#[cfg(target_arch = "aarch64")]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __marker {
+    ($($rest:tt)*) => {
+        $crate::__marker_with_notes!(["nop"] [preserves_flags, readonly] $($rest)*)
+    };
+}
+
+/// The instructions of a marker, its SystemTap note, and our own note (`exoscope_abi::note`).
+///
+/// A section flag of `?` puts a note into the group of the function's section, so that both stay or
+/// go together. The base symbol lies in an allocated (`a`), retained (`R`) group (`G`): linkers that
+/// drop unreferenced sections would otherwise leave tools without it.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __marker_with_notes {
+    (
+        [$($instruction:literal),+] [$($option:ident),+]
+        $probe:ident, $name:literal, $arguments:literal, $semaphore:literal,
+        $function:literal, $start:literal, $detail:literal, $here:literal, $($operands:tt)*
+    ) => {
         // SAFETY: the instructions are nops. Without `nostack` the compiler keeps nothing below the
-        // stack pointer here, where a kernel that rewrites a nop into a call pushes its return address.
+        // stack pointer here, where a kernel that rewrites a nop into a call pushes its return
+        // address.
         unsafe {
             ::core::arch::asm!(
                 "990:",
-                ".byte 0x90",
-                ".byte 0x66, 0x2e, 0x0f, 0x1f, 0x84, 0x00, 0x00, 0x00, 0x00, 0x00",
-                ".byte 0x0f, 0x1f, 0x44, 0x00, 0x00",
+                $($instruction,)+
                 ".pushsection .note.stapsdt,\"?\",\"note\"",
                 ".balign 4",
                 ".4byte 992f-991f, 994f-993f, 3",
@@ -100,22 +218,22 @@ macro_rules! __marker {
                 ".8byte _.stapsdt.base",
                 ::core::concat!(".8byte ", $semaphore),
                 ".asciz \"exoscope\"",
-                ::core::concat!(".asciz \"", $probe, "\""),
-                ::core::concat!(".asciz \"", $args, "\""),
+                ::core::concat!(".asciz \"", $name, "\""),
+                ::core::concat!(".asciz \"", $arguments, "\""),
                 "994: .balign 4",
                 ".popsection",
                 ".pushsection .note.exoscope,\"?\",\"note\"",
                 ".balign 4",
-                ".4byte 992f-991f, 994f-993f, 1",
+                ".4byte 992f-991f, 994f-993f, {note_type}",
                 "991: .asciz \"exoscope\"",
                 "992: .balign 4",
-                "993: .4byte 1",
-                ::core::concat!(".4byte ", $number),
+                "993: .4byte {abi}",
+                ".4byte {probe}",
                 ".8byte 990b",
-                ".8byte {function}",
+                ::core::concat!(".8byte ", $function),
                 ::core::concat!(".8byte ", $start),
                 ::core::concat!(".8byte ", $detail),
-                ".asciz \"{here}\"",
+                ::core::concat!(".asciz \"", $here, "\""),
                 "994: .balign 4",
                 ".popsection",
                 ".ifndef _.stapsdt.base",
@@ -126,9 +244,12 @@ macro_rules! __marker {
                 ".size _.stapsdt.base,1",
                 ".popsection",
                 ".endif",
+                note_type = const $crate::__private::abi::note::TYPE,
+                abi = const $crate::__private::abi::ABI_VERSION,
+                probe = const $crate::__private::abi::probe::Probe::$probe as u32,
                 $($operands)*
-                options(att_syntax, preserves_flags, readonly),
-            );
+                options($($option),+),
+            )
         }
     };
 }

@@ -1,0 +1,161 @@
+//! What a return value says about its call, found out at compile time from its type alone.
+//!
+//! [`inspect!`](crate::__inspect) asks a [`Kind`] behind four references for its inspector. Method
+//! look-up takes the implementation with the most references that applies: `Result` with an error
+//! that has `Display`, with `Debug`, with neither, and at last any type at all. No bound is added
+//! to the user's function, and an alias of `Result` is a `Result`.
+
+use core::fmt::{self, Debug, Display};
+use core::future::Future;
+use core::marker::PhantomData;
+
+/// How to read the outcome from a return value of type `R`.
+pub trait Inspect<R> {
+    /// The value is an `Err`.
+    fn failed(returned: &R) -> bool;
+    /// The type of the error, or an empty string.
+    fn kind() -> &'static str;
+    /// Writes what the error says.
+    ///
+    /// # Errors
+    /// Those of `to` and of the error's own formatting.
+    fn describe(returned: &R, to: &mut dyn fmt::Write) -> fmt::Result;
+}
+
+/// The type of a return value, without a value.
+pub struct Kind<R>(PhantomData<fn() -> R>);
+
+impl<R> Kind<R> {
+    /// The type of what `_returned` points at.
+    #[inline(always)]
+    pub fn of(_returned: &R) -> Self {
+        Self(PhantomData)
+    }
+}
+
+/// The type of what a future comes to.
+#[inline(always)]
+pub fn kind_of_output<F: Future>(_future: &F) -> Kind<F::Output> {
+    Kind(PhantomData)
+}
+
+/// Inspector of a `Result` whose error has `Display`.
+#[derive(Clone, Copy)]
+pub struct Displayed;
+/// Inspector of a `Result` whose error has `Debug` only.
+#[derive(Clone, Copy)]
+pub struct Debugged;
+/// Inspector of a `Result` whose error has neither.
+#[derive(Clone, Copy)]
+pub struct Opaque;
+/// Inspector of everything else: it is never an error.
+#[derive(Clone, Copy)]
+pub struct Anything;
+
+impl<T, E: Display> Inspect<Result<T, E>> for Displayed {
+    #[inline(always)]
+    fn failed(returned: &Result<T, E>) -> bool {
+        returned.is_err()
+    }
+    fn kind() -> &'static str {
+        core::any::type_name::<E>()
+    }
+    fn describe(returned: &Result<T, E>, to: &mut dyn fmt::Write) -> fmt::Result {
+        returned
+            .as_ref()
+            .map_or_else(|error| write!(to, "{error}"), |_| Ok(()))
+    }
+}
+
+impl<T, E: Debug> Inspect<Result<T, E>> for Debugged {
+    #[inline(always)]
+    fn failed(returned: &Result<T, E>) -> bool {
+        returned.is_err()
+    }
+    fn kind() -> &'static str {
+        core::any::type_name::<E>()
+    }
+    fn describe(returned: &Result<T, E>, to: &mut dyn fmt::Write) -> fmt::Result {
+        returned
+            .as_ref()
+            .map_or_else(|error| write!(to, "{error:?}"), |_| Ok(()))
+    }
+}
+
+impl<T, E> Inspect<Result<T, E>> for Opaque {
+    #[inline(always)]
+    fn failed(returned: &Result<T, E>) -> bool {
+        returned.is_err()
+    }
+    fn kind() -> &'static str {
+        core::any::type_name::<E>()
+    }
+    fn describe(_: &Result<T, E>, _: &mut dyn fmt::Write) -> fmt::Result {
+        Ok(())
+    }
+}
+
+impl<R> Inspect<R> for Anything {
+    #[inline(always)]
+    fn failed(_: &R) -> bool {
+        false
+    }
+    fn kind() -> &'static str {
+        ""
+    }
+    fn describe(_: &R, _: &mut dyn fmt::Write) -> fmt::Result {
+        Ok(())
+    }
+}
+
+/// Gives [`Displayed`], before the others.
+pub trait InspectDisplayed {
+    /// The inspector.
+    #[inline(always)]
+    fn inspector(&self) -> Displayed {
+        Displayed
+    }
+}
+impl<T, E: Display> InspectDisplayed for &&&Kind<Result<T, E>> {}
+
+/// Gives [`Debugged`], after [`InspectDisplayed`].
+pub trait InspectDebugged {
+    /// The inspector.
+    #[inline(always)]
+    fn inspector(&self) -> Debugged {
+        Debugged
+    }
+}
+impl<T, E: Debug> InspectDebugged for &&Kind<Result<T, E>> {}
+
+/// Gives [`Opaque`], after [`InspectDebugged`].
+pub trait InspectOpaque {
+    /// The inspector.
+    #[inline(always)]
+    fn inspector(&self) -> Opaque {
+        Opaque
+    }
+}
+impl<T, E> InspectOpaque for &Kind<Result<T, E>> {}
+
+/// Gives [`Anything`], where nothing else fits.
+pub trait InspectAnything {
+    /// The inspector.
+    #[inline(always)]
+    fn inspector(&self) -> Anything {
+        Anything
+    }
+}
+impl<R> InspectAnything for Kind<R> {}
+
+/// The inspector for a [`Kind`].
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __inspect {
+    ($kind:expr) => {{
+        use $crate::__private::{
+            InspectAnything as _, InspectDebugged as _, InspectDisplayed as _, InspectOpaque as _,
+        };
+        (&&&&$kind).inspector()
+    }};
+}

@@ -1,0 +1,77 @@
+//! `call!` and `future!`: calls where no attribute can stand.
+
+/// Runs a block as one call with the name `module::NAME`.
+///
+/// The block runs as a closure, whether or not the feature `enabled` is on: `return` and `?` leave
+/// the block, and what they leave it with decides the outcome. Closures are instrumented by putting
+/// their body into `call!`.
+///
+/// ```
+/// # fn parse(text: &str) -> Result<u32, std::num::ParseIntError> {
+/// let twice = exoscope::call!("twice", { text.parse::<u32>().map(|number| 2 * number) })?;
+/// let add = |more: u32| exoscope::call!("add", { twice + more });
+/// # Ok(add(1))
+/// # }
+/// # assert_eq!(parse("20"), Ok(41));
+/// # assert!(parse("x").is_err());
+/// ```
+#[cfg(feature = "enabled")]
+#[macro_export]
+macro_rules! call {
+    ($name:literal, $body:expr $(,)?) => {{
+        $crate::__function!(
+            __ExoscopeFunction,
+            ::core::concat!(::core::module_path!(), "::", $name),
+            ::core::file!(),
+            ::core::line!()
+        );
+        let state = $crate::__private::State::<__ExoscopeFunction>::new();
+        let open = state.enter();
+        let mut result = $crate::__private::body(|| $body);
+        let inspector = $crate::__inspect!($crate::__private::Kind::of(&result));
+        open.leave(&mut result, inspector);
+        result
+    }};
+}
+
+/// Runs a block: the feature `enabled` is off.
+#[cfg(not(feature = "enabled"))]
+#[macro_export]
+macro_rules! call {
+    ($name:literal, $body:expr $(,)?) => {
+        $crate::__private::body(|| $body)
+    };
+}
+
+/// Makes a future one call with the name `module::NAME`, from its first poll to its end.
+///
+/// ```
+/// # async fn fetch() -> u32 { 1 }
+/// # async fn service() -> u32 {
+/// exoscope::future!("fetch and double", async { 2 * fetch().await }).await
+/// # }
+/// ```
+#[cfg(feature = "enabled")]
+#[macro_export]
+macro_rules! future {
+    ($name:literal, $future:expr $(,)?) => {{
+        $crate::__function!(
+            __ExoscopeFunction,
+            ::core::concat!(::core::module_path!(), "::", $name),
+            ::core::file!(),
+            ::core::line!()
+        );
+        let future = ::core::future::IntoFuture::into_future($future);
+        let inspector = $crate::__inspect!($crate::__private::kind_of_output(&future));
+        $crate::__private::FutureCall::new(__ExoscopeFunction, inspector, future)
+    }};
+}
+
+/// Gives the future: the feature `enabled` is off.
+#[cfg(not(feature = "enabled"))]
+#[macro_export]
+macro_rules! future {
+    ($name:literal, $future:expr $(,)?) => {
+        ::core::future::IntoFuture::into_future($future)
+    };
+}
