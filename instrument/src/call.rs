@@ -46,7 +46,7 @@ impl<F: Function> State<F> {
             if F::start_wanted() {
                 self.start.set(chain::now());
             }
-            F::entry(self.address(), outer);
+            F::entry(self.address(), self.outer.get());
         }
         Open(self)
     }

@@ -7,8 +7,12 @@ mod call;
 mod chain;
 #[cfg(feature = "enabled")]
 mod detail;
+#[cfg(all(feature = "enabled", target_os = "linux", target_arch = "x86_64"))]
+mod fork_guard;
 #[cfg(feature = "enabled")]
 mod future;
+#[cfg(all(feature = "enabled", target_os = "linux"))]
+mod init;
 #[cfg(feature = "enabled")]
 mod inspect;
 mod macros;

@@ -31,33 +31,33 @@ pub trait Function {
 macro_rules! __function {
     ($name:ident, $path:expr, $file:expr, $line:expr) => {
         struct $name;
-        const _: () = {
-            const TEXT: &str = ::core::concat!($path, "\0", $file, "\0", $line, "\0");
-            static FUNCTION: [u8; TEXT.len()] = match TEXT.as_bytes().first_chunk() {
+        // Directly in the function, because the note names its symbol: less the last segment, that
+        // is the function's path in the program, with the type of the `impl`.
+        static __EXOSCOPE_FUNCTION: [u8; $crate::__text!($path, $file, $line).len()] =
+            match $crate::__text!($path, $file, $line).as_bytes().first_chunk() {
                 ::core::option::Option::Some(bytes) => *bytes,
                 ::core::option::Option::None => ::core::unreachable!(),
             };
+        const _: () = {
             #[unsafe(link_section = ".probes")]
             static START: ::core::sync::atomic::AtomicU16 = ::core::sync::atomic::AtomicU16::new(0);
             #[unsafe(link_section = ".probes")]
             static DETAIL: ::core::sync::atomic::AtomicU16 =
                 ::core::sync::atomic::AtomicU16::new(0);
-            // Its symbol tells the agent which item of the program holds the markers.
-            fn here() {}
 
             impl $crate::__private::Function for $name {
                 #[inline(always)]
                 fn entry(call: usize, parent: usize) {
-                    $crate::__markers!(entry FUNCTION START DETAIL here call parent);
+                    $crate::__markers!(entry __EXOSCOPE_FUNCTION START DETAIL call parent);
                 }
                 #[inline(always)]
                 fn exit(call: usize, outcome: u32, parent: usize, start: u64) {
-                    $crate::__markers!(exit FUNCTION START DETAIL here call outcome parent start);
+                    $crate::__markers!(exit __EXOSCOPE_FUNCTION START DETAIL call outcome parent start);
                 }
                 #[inline(always)]
                 fn error(call: usize, outcome: u32, parent: usize, start: u64, detail: usize) {
                     $crate::__markers!(
-                        error FUNCTION START DETAIL here call outcome parent start detail
+                        error __EXOSCOPE_FUNCTION START DETAIL call outcome parent start detail
                     );
                 }
                 #[inline(always)]
@@ -73,6 +73,15 @@ macro_rules! __function {
     };
 }
 
+/// What a marker's first argument points at: `exoscope_abi::note::FunctionText`.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __text {
+    ($path:expr, $file:expr, $line:expr) => {
+        ::core::concat!($path, "\0", $file, "\0", $line, "\0")
+    };
+}
+
 /// The three markers of a function with their registers, on x86-64 Linux.
 #[cfg(all(
     target_os = "linux",
@@ -82,29 +91,27 @@ macro_rules! __function {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __markers {
-    (entry $function:ident $start:ident $detail:ident $here:ident $call:ident $parent:ident) => {
+    (entry $function:ident $start:ident $detail:ident $call:ident $parent:ident) => {
         $crate::__marker!(
-            Entry, "entry", "8@%rdi 8@%rsi 8@%rdx", "0", "{function}", "0", "0", "{here}",
-            function = sym $function, here = sym $here,
+            Entry, "entry", "8@%rdi 8@%rsi 8@%rdx", "0", "{function}", "0", "0", "{function}",
+            function = sym $function,
             in("rdi") &raw const $function, in("rsi") $call, in("rdx") $parent,
         )
     };
-    (exit $function:ident $start:ident $detail:ident $here:ident
-     $call:ident $outcome:ident $parent:ident $begun:ident) => {
+    (exit $function:ident $start:ident $detail:ident $call:ident $outcome:ident $parent:ident $begun:ident) => {
         $crate::__marker!(
             Exit, "exit", "8@%rdi 8@%rsi 8@%rdx 8@%rcx 8@%r8", "0", "{function}", "{start}", "0",
-            "{here}",
-            function = sym $function, here = sym $here, start = sym $start,
+            "{function}",
+            function = sym $function, start = sym $start,
             in("rdi") &raw const $function, in("rsi") $call, in("rdx") $outcome as u64,
             in("rcx") $parent, in("r8") $begun,
         )
     };
-    (error $function:ident $start:ident $detail:ident $here:ident
-     $call:ident $outcome:ident $parent:ident $begun:ident $said:ident) => {
+    (error $function:ident $start:ident $detail:ident $call:ident $outcome:ident $parent:ident $begun:ident $said:ident) => {
         $crate::__marker!(
             Error, "error", "8@%rdi 8@%rsi 8@%rdx 8@%rcx 8@%r8 8@%r9", "{detail}", "{function}",
-            "{start}", "{detail}", "{here}",
-            function = sym $function, here = sym $here, start = sym $start, detail = sym $detail,
+            "{start}", "{detail}", "{function}",
+            function = sym $function, start = sym $start, detail = sym $detail,
             in("rdi") &raw const $function, in("rsi") $call, in("rdx") $outcome as u64,
             in("rcx") $parent, in("r8") $begun, in("r9") $said,
         )
@@ -116,29 +123,27 @@ macro_rules! __markers {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __markers {
-    (entry $function:ident $start:ident $detail:ident $here:ident $call:ident $parent:ident) => {
+    (entry $function:ident $start:ident $detail:ident $call:ident $parent:ident) => {
         $crate::__marker!(
-            Entry, "entry", "8@x0 8@x1 8@x2", "0", "{function}", "0", "0", "{here}",
-            function = sym $function, here = sym $here,
+            Entry, "entry", "8@x0 8@x1 8@x2", "0", "{function}", "0", "0", "{function}",
+            function = sym $function,
             in("x0") &raw const $function, in("x1") $call, in("x2") $parent,
         )
     };
-    (exit $function:ident $start:ident $detail:ident $here:ident
-     $call:ident $outcome:ident $parent:ident $begun:ident) => {
+    (exit $function:ident $start:ident $detail:ident $call:ident $outcome:ident $parent:ident $begun:ident) => {
         $crate::__marker!(
             Exit, "exit", "8@x0 8@x1 8@x2 8@x3 8@x4", "0", "{function}", "{start}", "0",
-            "{here}",
-            function = sym $function, here = sym $here, start = sym $start,
+            "{function}",
+            function = sym $function, start = sym $start,
             in("x0") &raw const $function, in("x1") $call, in("x2") $outcome as u64,
             in("x3") $parent, in("x4") $begun,
         )
     };
-    (error $function:ident $start:ident $detail:ident $here:ident
-     $call:ident $outcome:ident $parent:ident $begun:ident $said:ident) => {
+    (error $function:ident $start:ident $detail:ident $call:ident $outcome:ident $parent:ident $begun:ident $said:ident) => {
         $crate::__marker!(
             Error, "error", "8@x0 8@x1 8@x2 8@x3 8@x4 8@x5", "{detail}", "{function}",
-            "{start}", "{detail}", "{here}",
-            function = sym $function, here = sym $here, start = sym $start, detail = sym $detail,
+            "{start}", "{detail}", "{function}",
+            function = sym $function, start = sym $start, detail = sym $detail,
             in("x0") &raw const $function, in("x1") $call, in("x2") $outcome as u64,
             in("x3") $parent, in("x4") $begun, in("x5") $said,
         )
@@ -156,25 +161,31 @@ macro_rules! __markers {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __markers {
-    ($probe:ident $function:ident $start:ident $detail:ident $here:ident $($value:ident)*) => {
-        let _ = ($($value,)* &raw const $function, &raw const $start, &raw const $detail, $here);
+    ($probe:ident $function:ident $start:ident $detail:ident $($value:ident)*) => {
+        let _ = ($($value,)* &raw const $function, &raw const $start, &raw const $detail);
     };
 }
 
-/// One marker of three nops on x86-64; see `exoscope_abi::probe::MARKER_X86_64` for why three.
+/// The nops of a marker on x86-64; see `exoscope_abi::probe::MARKER_X86_64` for why three.
+#[cfg(target_arch = "x86_64")]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __nops {
+    () => {
+        ".byte 0x90, \
+         0x66, 0x2e, 0x0f, 0x1f, 0x84, 0x00, 0x00, 0x00, 0x00, 0x00, \
+         0x0f, 0x1f, 0x44, 0x00, 0x00"
+    };
+}
+
+/// One marker on x86-64.
 #[cfg(target_arch = "x86_64")]
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __marker {
     ($($rest:tt)*) => {
         $crate::__marker_with_notes!(
-            [
-                ".byte 0x90",
-                ".byte 0x66, 0x2e, 0x0f, 0x1f, 0x84, 0x00, 0x00, 0x00, 0x00, 0x00",
-                ".byte 0x0f, 0x1f, 0x44, 0x00, 0x00"
-            ]
-            [att_syntax, preserves_flags, readonly]
-            $($rest)*
+            [$crate::__nops!()] [att_syntax, preserves_flags, readonly] $($rest)*
         )
     };
 }
@@ -198,7 +209,7 @@ macro_rules! __marker {
 #[macro_export]
 macro_rules! __marker_with_notes {
     (
-        [$($instruction:literal),+] [$($option:ident),+]
+        [$($instruction:expr),+] [$($option:ident),+]
         $probe:ident, $name:literal, $arguments:literal, $semaphore:literal,
         $function:literal, $start:literal, $detail:literal, $here:literal, $($operands:tt)*
     ) => {
