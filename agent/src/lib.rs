@@ -1,2 +1,10 @@
-//! x
+//! The agent of exoscope: attaches to a running Rust program from outside, takes its markers
+//! through BPF, and writes every call as a row into SQLite.
+//!
+//! Data flows one way: [`target`] finds the sites, [`attach`] attaches programs to them,
+//! [`capture`] takes records from the rings and makes events of them.
+
+pub mod attach;
+pub mod capture;
 pub mod event;
+pub mod target;

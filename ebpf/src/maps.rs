@@ -32,3 +32,7 @@ pub static NUMBERS: Array<Counter, 1> = Array::new();
 /// One ring buffer per CPU: one shared by several busy threads collapses.
 #[btf_map]
 pub static RINGS: ArrayOfMaps<RingBuf<CallRecord, 4096>, 1> = ArrayOfMaps::new();
+
+/// One word: the [`exoscope_abi::Phase`] of the session, which the agent sets.
+#[btf_map]
+pub static PHASE: Array<u64, 1> = Array::new();

@@ -12,14 +12,14 @@ use aya_ebpf::{
     programs::ProbeContext,
 };
 use exoscope_abi::{
-    Outcome,
+    Outcome, Phase,
     record::{CallRecord, RecordKind},
     table::OpenCall,
 };
 
 use crate::{
     atomic, config, emit,
-    maps::NUMBERS,
+    maps::{NUMBERS, PHASE},
     table::{self, Slot},
     totals::Totals,
 };
@@ -72,6 +72,15 @@ fn site_function(ctx: &ProbeContext) -> u32 {
 }
 
 #[inline(always)]
+fn phase() -> u64 {
+    match PHASE.get_ptr(0) {
+        // SAFETY: the word lies in the map; the agent changes it at any time.
+        Some(phase) => unsafe { phase.read_volatile() },
+        None => Phase::Attaching as u64,
+    }
+}
+
+#[inline(always)]
 fn thread() -> u32 {
     bpf_get_current_pid_tgid() as u32
 }
@@ -97,6 +106,9 @@ fn next_number() -> u64 {
 
 #[inline(always)]
 fn begin(ctx: &ProbeContext) -> Option<()> {
+    if phase() != Phase::Capturing as u64 {
+        return None;
+    }
     let function = site_function(ctx);
     let call = argument(ctx, 1);
     let totals = Totals::of(function)?;
@@ -181,13 +193,30 @@ fn record_of(call: &OpenCall, kind: RecordKind, end_ns: u64, outcome: u32) -> Ca
 #[inline(always)]
 fn end(ctx: &ProbeContext, detail: u64) -> Option<()> {
     let end_ns = now();
+    let phase = phase();
+    if phase == Phase::Attaching as u64 {
+        return None;
+    }
+    let capturing = phase == Phase::Capturing as u64;
     let function = site_function(ctx);
     let outcome = argument(ctx, 2) as u32;
     let totals = Totals::of(function)?;
-    let id = if config::exits_only() {
-        end_only(ctx, function, outcome, end_ns, totals)
+    let seen = if config::exits_only() {
+        if capturing { end_only(ctx, function, outcome, end_ns, totals) } else { Some(0) }
     } else {
-        end_open(ctx, function, outcome, end_ns, totals)
+        end_open(ctx, outcome, end_ns, totals)
+    };
+    let id = match seen {
+        Some(id) => id,
+        None => {
+            // The call began before the session, unless the session is ending: then its beginning
+            // was passed over.
+            if capturing {
+                totals.unmatched();
+                emit::call(without_start(function, outcome, end_ns), totals);
+            }
+            0
+        }
     };
     if detail != 0 && id != 0 {
         emit::error(detail, function, id, end_ns, totals);
@@ -195,14 +224,10 @@ fn end(ctx: &ProbeContext, detail: u64) -> Option<()> {
     Some(())
 }
 
-/// Ends a call that is in the table; gives back its number, or 0.
+/// Ends a call that is in the table and gives back its number; `None` for one that is not.
 #[inline(always)]
-fn end_open(ctx: &ProbeContext, function: u32, outcome: u32, end_ns: u64, totals: Totals) -> u64 {
-    let Some(slot) = table::find(argument(ctx, 1)) else {
-        totals.unmatched();
-        emit::call(without_start(function, outcome, end_ns), totals);
-        return 0;
-    };
+fn end_open(ctx: &ProbeContext, outcome: u32, end_ns: u64, totals: Totals) -> Option<u64> {
+    let slot = table::find(argument(ctx, 1))?;
     // SAFETY: the slot lies in the map.
     let call = unsafe { slot.call.read() };
     slot.release();
@@ -220,17 +245,22 @@ fn end_open(ctx: &ProbeContext, function: u32, outcome: u32, end_ns: u64, totals
         }
     }
     emit::call(record_of(&call, RecordKind::Call, end_ns, outcome), totals);
-    call.id
+    Some(call.id)
 }
 
-/// Ends a call of which only this end is seen; gives back its address, or 0.
+/// Ends a call of which only this end is seen and gives back its address; `None` where the target
+/// took no start.
 #[inline(always)]
-fn end_only(ctx: &ProbeContext, function: u32, outcome: u32, end_ns: u64, totals: Totals) -> u64 {
+fn end_only(
+    ctx: &ProbeContext,
+    function: u32,
+    outcome: u32,
+    end_ns: u64,
+    totals: Totals,
+) -> Option<u64> {
     let start_ns = argument(ctx, 4);
     if start_ns == 0 {
-        totals.unmatched();
-        emit::call(without_start(function, outcome, end_ns), totals);
-        return 0;
+        return None;
     }
     totals.calls();
     totals.ended(outcome, end_ns.saturating_sub(start_ns));
@@ -246,7 +276,7 @@ fn end_only(ctx: &ProbeContext, function: u32, outcome: u32, end_ns: u64, totals
         outcome,
     };
     emit::call(record, totals);
-    record.id
+    Some(record.id)
 }
 
 #[inline(always)]

@@ -8,12 +8,14 @@
 
 pub mod note;
 pub mod outcome;
+pub mod phase;
 pub mod probe;
 pub mod record;
 pub mod table;
 pub mod totals;
 
 pub use outcome::Outcome;
+pub use phase::Phase;
 
 /// Version of the markers and notes. The agent refuses a target whose notes carry a newer one.
 pub const ABI_VERSION: u32 = 1;

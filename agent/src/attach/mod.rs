@@ -1,0 +1,236 @@
+//! Attaching: loading the BPF programs, and linking them to the sites of a target.
+//!
+//! One `uprobe_multi` link per program and binary, whatever the number of sites: detaching a
+//! thousand single uprobes takes minutes, one link takes milliseconds. A link lives as long as its
+//! descriptor, so the kernel detaches everything even where the agent is killed.
+
+pub mod programs;
+pub mod sys;
+
+use std::ffi::CString;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+
+use exoscope_abi::probe::{MARKER_FIVE, MARKER_TEN, Probe};
+
+use crate::target::elf::{Binary, Site};
+use programs::{Program, Programs};
+use sys::MultiTarget;
+
+/// Which byte of a marker is attached to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MarkerByte {
+    /// The one-byte nop: a breakpoint, safe on every kernel and for every program.
+    Safe,
+    /// The ten-byte nop, which newer kernels rewrite into a call.
+    Ten,
+    /// The five-byte nop, which kernels from 6.18 on rewrite into a call.
+    Five,
+}
+
+impl MarkerByte {
+    /// Offset in the marker.
+    pub const fn offset(self) -> u64 {
+        match self {
+            Self::Safe => 0,
+            Self::Ten => MARKER_TEN,
+            Self::Five => MARKER_FIVE,
+        }
+    }
+
+    /// Whether the kernel rewrites the instruction into a call.
+    pub const fn is_fast(self) -> bool {
+        !matches!(self, Self::Safe)
+    }
+}
+
+/// Which ends of a call are attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Capture {
+    /// Entry and end.
+    Full,
+    /// The end only; the target takes the start.
+    Exits,
+    /// Entry and end, with programs that do nothing: what markers cost at least.
+    EmptyFull,
+    /// The end only, with a program that does nothing.
+    EmptyExits,
+}
+
+impl Capture {
+    /// Whether only ends are attached.
+    pub const fn exits_only(self) -> bool {
+        matches!(self, Self::Exits | Self::EmptyExits)
+    }
+
+    /// The program for a probe, or `None` where the probe is not attached.
+    const fn program(self, probe: Probe) -> Option<Program> {
+        match (self, probe) {
+            (_, Probe::ForkGuard) => Some(Program::EmptyEntry),
+            (Self::Exits | Self::EmptyExits, Probe::Entry) => None,
+            (Self::EmptyFull, Probe::Entry) => Some(Program::EmptyEntry),
+            (Self::EmptyFull | Self::EmptyExits, _) => Some(Program::EmptyEnd),
+            (_, Probe::Entry) => Some(Program::Entry),
+            (_, Probe::Exit) => Some(Program::Exit),
+            (_, Probe::Error) => Some(Program::Error),
+        }
+    }
+}
+
+/// What is attached to one binary of the target.
+pub struct BinaryPlan<'a> {
+    /// Path by which the kernel opens the binary.
+    pub path: &'a Path,
+    /// Its sites.
+    pub binary: &'a Binary,
+    /// Number in the session of each of the binary's functions; `None` for one not chosen.
+    pub functions: &'a [Option<u32>],
+    /// Process in which the probes fire.
+    pub pid: u32,
+    /// Ends of a call.
+    pub capture: Capture,
+    /// Byte of the marker.
+    pub byte: MarkerByte,
+}
+
+/// What is attached. Dropping it detaches: entries before ends, so that no call begins any more
+/// whose end would not be seen.
+#[derive(Debug, Default)]
+pub struct Links(Vec<OwnedFd>);
+
+impl Links {
+    /// Keeps `other` attached together with these.
+    pub fn append(&mut self, mut other: Self) {
+        self.0.append(&mut other.0);
+    }
+}
+
+impl Drop for Links {
+    fn drop(&mut self) {
+        while let Some(link) = self.0.pop() {
+            drop(link);
+        }
+    }
+}
+
+/// Why sites could not be attached to.
+#[derive(Debug, thiserror::Error)]
+pub enum AttachError {
+    /// The process has ended meanwhile.
+    #[error("process {pid} ended before everything was attached")]
+    Ended {
+        /// The process.
+        pid: u32,
+    },
+    /// The kernel refused.
+    #[error(
+        "the kernel refused to attach {sites} sites of {path} in process {pid}: {source}; \
+         `exoscope doctor` says what works on this machine"
+    )]
+    Refused {
+        /// The process.
+        pid: u32,
+        /// The binary.
+        path: String,
+        /// Number of sites.
+        sites: usize,
+        /// What the system call said.
+        source: io::Error,
+    },
+}
+
+impl BinaryPlan<'_> {
+    /// Attaches; the binary is detached from when the links are dropped.
+    ///
+    /// Ends are attached before entries, so that no call begins that would not be seen ending.
+    ///
+    /// # Errors
+    /// Where the kernel refuses or the process has ended; nothing stays attached then.
+    pub fn attach(&self, programs: &Programs) -> Result<Links, AttachError> {
+        let links: Result<Vec<_>, _> = [Probe::ForkGuard, Probe::Error, Probe::Exit, Probe::Entry]
+            .into_iter()
+            .filter_map(|probe| self.link(programs, probe).transpose())
+            .collect();
+        links.map(Links)
+    }
+
+    /// Offsets of the semaphores that attaching raises.
+    pub fn raised_semaphores(&self) -> Vec<u64> {
+        let mut offsets: Vec<u64> = self
+            .chosen()
+            .map(|(site, _)| self.semaphore(site))
+            .filter(|&offset| offset != 0)
+            .collect();
+        offsets.sort_unstable();
+        offsets.dedup();
+        offsets
+    }
+
+    /// Number of sites that are attached to.
+    pub fn sites(&self) -> usize {
+        self.chosen().filter(|(site, _)| self.capture.program(site.probe).is_some()).count()
+    }
+
+    /// The sites of chosen functions with the number of their function.
+    fn chosen(&self) -> impl Iterator<Item = (&Site, u32)> {
+        self.binary.sites.iter().filter_map(|site| match site.function {
+            Some(function) => Some((site, self.functions.get(function).copied()??)),
+            None => self.byte.is_fast().then_some((site, 0)),
+        })
+    }
+
+    /// Offset of the semaphore that goes with a site in this plan, or 0.
+    ///
+    /// An exit's semaphore makes the target read its clock, so it stays down unless that is wanted.
+    /// An error has two reasons and one place: in `exits` mode the exit of the same function
+    /// raises the start.
+    fn semaphore(&self, site: &Site) -> u64 {
+        match (self.capture, site.probe) {
+            (Capture::Full | Capture::Exits, Probe::Error) => site.detail_semaphore,
+            (Capture::Exits, Probe::Exit) => site.start_semaphore,
+            _ => 0,
+        }
+    }
+
+    fn link(&self, programs: &Programs, probe: Probe) -> Result<Option<OwnedFd>, AttachError> {
+        let Some(program) = self.capture.program(probe) else {
+            return Ok(None);
+        };
+        let mut sites: Vec<_> =
+            self.chosen().filter(|(site, _)| site.probe == probe).collect();
+        sites.sort_unstable_by_key(|(site, _)| site.offset);
+        if sites.is_empty() {
+            return Ok(None);
+        }
+        let offset = self.byte.offset();
+        let offsets: Vec<u64> = sites.iter().map(|(site, _)| site.offset + offset).collect();
+        let semaphores: Vec<u64> = sites.iter().map(|(site, _)| self.semaphore(site)).collect();
+        let cookies: Vec<u64> = sites.iter().map(|(_, function)| u64::from(*function)).collect();
+        let path = CString::new(self.path.as_os_str().as_bytes()).unwrap_or_default();
+        let target = MultiTarget {
+            path: &path,
+            offsets: &offsets,
+            semaphores: &semaphores,
+            cookies: &cookies,
+            pid: self.pid,
+        };
+        match sys::create_uprobe_multi(programs.program(program), &target) {
+            Ok(link) => Ok(Some(link)),
+            Err(error) if ended(&error, self.pid) => Err(AttachError::Ended { pid: self.pid }),
+            Err(source) => Err(AttachError::Refused {
+                pid: self.pid,
+                path: self.path.display().to_string(),
+                sites: sites.len(),
+                source,
+            }),
+        }
+    }
+}
+
+/// Whether attaching failed because the process is gone.
+fn ended(error: &io::Error, pid: u32) -> bool {
+    let gone = matches!(error.raw_os_error(), Some(libc::ESRCH | libc::ENOENT));
+    gone && !Path::new(&format!("/proc/{pid}/exe")).exists()
+}

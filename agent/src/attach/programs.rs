@@ -1,0 +1,270 @@
+//! Loading: the maps through aya, then the programs for `uprobe_multi` links from the same bytes.
+
+use std::collections::{BTreeMap, HashSet};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use aya::maps::{Array, Map, MapData, RingBuf};
+use aya::{Ebpf, EbpfLoader};
+use aya_obj::Object;
+use exoscope_abi::{Phase, table};
+
+use super::sys::{self, LoadError};
+
+/// The BPF object that is part of this program.
+static OBJECT: &[u8] =
+    aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/exoscope.bpf.o"));
+
+/// What the programs are told before they are loaded.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Functions of the session; at least 1.
+    pub functions: u32,
+    /// Only ends are attached, and the target takes the starts.
+    pub exits_only: bool,
+    /// Bytes of all ring buffers together.
+    pub ring_bytes: u64,
+    /// Buckets of the table of open calls: a power of two.
+    pub table_buckets: u32,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            functions: 1,
+            exits_only: false,
+            ring_bytes: DEFAULT_RING_BYTES,
+            table_buckets: table::DEFAULT_BUCKETS,
+        }
+    }
+}
+
+/// Bytes of all ring buffers together, unless the user says otherwise.
+pub const DEFAULT_RING_BYTES: u64 = 32 << 20;
+/// Least and most bytes of one CPU's ring buffer.
+const RING_BOUNDS: (u64, u64) = (1 << 16, 1 << 30);
+/// Shards of the totals at most: more CPUs share.
+const MAX_SHARDS: u32 = 16;
+
+/// Why the programs could not be loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum ProgramsError {
+    /// The kernel refused a program.
+    #[error(
+        "the kernel refused the BPF program `{program}`: {source}; {}",
+        if .log.is_empty() { "`exoscope doctor` says what is missing" } else { "run again with -v to see the verifier's log" }
+    )]
+    Rejected {
+        /// Name of the program.
+        program: String,
+        /// What the system call said.
+        source: io::Error,
+        /// What the verifier said.
+        log: String,
+    },
+    /// A map could not be made.
+    #[error("can't create the BPF map `{map}`: {source}; a smaller --ring-size needs less memory")]
+    Map {
+        /// Name of the map.
+        map: String,
+        /// What the system call said.
+        source: io::Error,
+    },
+    /// The object could not be loaded.
+    #[error("can't load the BPF maps: {0}; `exoscope doctor` says what is missing")]
+    Maps(#[from] aya::EbpfError),
+    /// The object that was built in is broken.
+    #[error("the BPF object built into this program is broken: {0}; build exoscope again")]
+    Object(String),
+}
+
+/// Which program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Program {
+    /// A call begins.
+    Entry,
+    /// A call ends without an error.
+    Exit,
+    /// A call ends with an error.
+    Error,
+    /// Nothing, for `entry`.
+    EmptyEntry,
+    /// Nothing, for `exit` and `error`.
+    EmptyEnd,
+}
+
+impl Program {
+    const ALL: [Self; 5] = [Self::Entry, Self::Exit, Self::Error, Self::EmptyEntry, Self::EmptyEnd];
+
+    /// The function's name in the object.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Entry => "entry",
+            Self::Exit => "exit",
+            Self::Error => "error",
+            Self::EmptyEntry => "empty_entry",
+            Self::EmptyEnd => "empty_end",
+        }
+    }
+}
+
+/// The loaded programs with their maps. Nothing is attached yet.
+pub struct Programs {
+    ebpf: Ebpf,
+    programs: BTreeMap<Program, OwnedFd>,
+    rings: Vec<RingBuf<MapData>>,
+    shards: u32,
+}
+
+impl Programs {
+    /// Creates the maps and loads the programs.
+    ///
+    /// # Errors
+    /// Where the kernel refuses a map or a program.
+    pub fn load(settings: &Settings) -> Result<Self, ProgramsError> {
+        let cpus = possible_cpus()?;
+        let shards = cpus.next_power_of_two().min(MAX_SHARDS);
+        let mut ebpf = EbpfLoader::new()
+            .override_global("FUNCTIONS", &settings.functions, true)
+            .override_global("SHARD_MASK", &(shards - 1), true)
+            .override_global("TABLE_MASK", &(settings.table_buckets - 1), true)
+            .override_global("CPUS", &cpus, true)
+            .override_global("EXITS", &u32::from(settings.exits_only), true)
+            .map_max_entries("TABLE", settings.table_buckets)
+            .map_max_entries("TOTALS", shards * settings.functions)
+            .map_max_entries("NUMBERS", cpus)
+            .map_max_entries("RINGS", cpus)
+            .load(OBJECT)?;
+        let rings = create_rings(&mut ebpf, cpus, settings.ring_bytes)?;
+        let programs = load_programs(&ebpf)?;
+        Ok(Self { ebpf, programs, rings, shards })
+    }
+
+    /// The descriptor of a program.
+    pub fn program(&self, program: Program) -> BorrowedFd<'_> {
+        self.programs[&program].as_fd()
+    }
+
+    /// Takes the ring buffers, one per CPU; empty the second time.
+    pub fn take_rings(&mut self) -> Vec<RingBuf<MapData>> {
+        std::mem::take(&mut self.rings)
+    }
+
+    /// Shards of the totals.
+    pub fn shards(&self) -> u32 {
+        self.shards
+    }
+
+    /// A descriptor of the array map `name`.
+    ///
+    /// # Errors
+    /// Where the object has no such array.
+    pub fn array(&self, name: &str) -> Result<BorrowedFd<'_>, ProgramsError> {
+        match self.ebpf.map(name) {
+            Some(map) => Ok(map_fd(map)?),
+            None => Err(ProgramsError::Object(format!("it has no map `{name}`"))),
+        }
+    }
+
+    /// Begins or ends the session for all programs at one moment.
+    ///
+    /// # Errors
+    /// Where the kernel refuses the update.
+    pub fn set_phase(&mut self, phase: Phase) -> Result<(), ProgramsError> {
+        let map = self.ebpf.map_mut("PHASE");
+        let map = map.ok_or_else(|| ProgramsError::Object("it has no map `PHASE`".to_owned()))?;
+        Array::<_, u64>::try_from(map)
+            .and_then(|mut array| array.set(0, phase as u64, 0))
+            .map_err(|error| ProgramsError::Map {
+                map: "PHASE".to_owned(),
+                source: io::Error::other(error),
+            })
+    }
+
+    /// The loaded object, for the programs that aya attaches itself.
+    pub fn ebpf(&mut self) -> &mut Ebpf {
+        &mut self.ebpf
+    }
+}
+
+/// The descriptor of a map of one of the kinds that the object has.
+fn map_fd(map: &Map) -> Result<BorrowedFd<'_>, ProgramsError> {
+    match map {
+        Map::Array(data) | Map::ArrayOfMaps(data) | Map::RingBuf(data) | Map::PerCpuArray(data) => {
+            Ok(data.fd().as_fd())
+        }
+        _ => Err(ProgramsError::Object("it has a map of an unknown kind".to_owned())),
+    }
+}
+
+fn possible_cpus() -> Result<u32, ProgramsError> {
+    aya::util::nr_cpus().map(|cpus| cpus as u32).map_err(|(path, source)| ProgramsError::Map {
+        map: format!("RINGS: can't count the CPUs in {path}"),
+        source,
+    })
+}
+
+/// Bytes of one CPU's ring where all together have `total`.
+fn ring_size(total: u64, cpus: u32) -> u32 {
+    let each = (total / u64::from(cpus)).clamp(RING_BOUNDS.0, RING_BOUNDS.1);
+    let power = if each.is_power_of_two() { each } else { each.next_power_of_two() / 2 };
+    power as u32
+}
+
+fn create_rings(
+    ebpf: &mut Ebpf,
+    cpus: u32,
+    total: u64,
+) -> Result<Vec<RingBuf<MapData>>, ProgramsError> {
+    let size = ring_size(total, cpus);
+    let outer = ebpf
+        .map("RINGS")
+        .ok_or_else(|| ProgramsError::Object("it has no map `RINGS`".to_owned()))?;
+    let outer = map_fd(outer)?;
+    (0..cpus)
+        .map(|cpu| {
+            let failed = |source| ProgramsError::Map { map: format!("ring {cpu} of {size} bytes"), source };
+            let ring = sys::create_ring("RING", size).map_err(failed)?;
+            sys::set_inner_map(outer, cpu, ring.as_fd()).map_err(failed)?;
+            let data = MapData::from_fd(ring).map_err(|error| failed(io::Error::other(error)))?;
+            RingBuf::try_from(Map::RingBuf(data)).map_err(|error| failed(io::Error::other(error)))
+        })
+        .collect()
+}
+
+fn load_programs(ebpf: &Ebpf) -> Result<BTreeMap<Program, OwnedFd>, ProgramsError> {
+    let broken = |error: String| ProgramsError::Object(error);
+    let mut object = Object::parse(OBJECT).map_err(|error| broken(error.to_string()))?;
+    let maps = std::mem::take(&mut object.maps);
+    let descriptors: Vec<_> = maps
+        .iter()
+        .filter_map(|(name, map)| Some((name.as_str(), map_fd(ebpf.map(name)?).ok()?, map)))
+        .collect();
+    let sections: HashSet<usize> = object.functions.keys().map(|(section, _)| *section).collect();
+    object
+        .relocate_maps(
+            descriptors.iter().map(|(name, fd, map)| (*name, fd.as_raw_fd(), *map)),
+            &sections,
+        )
+        .map_err(|error| broken(error.to_string()))?;
+    object.relocate_calls(&sections).map_err(|error| broken(error.to_string()))?;
+    Program::ALL
+        .into_iter()
+        .map(|program| {
+            let name = program.name();
+            let function = object
+                .programs
+                .get(name)
+                .and_then(|found| object.functions.get(&found.function_key()))
+                .ok_or_else(|| broken(format!("it has no program `{name}`")))?;
+            let fd = sys::load_program(name, &function.instructions, &object.license).map_err(
+                |LoadError { source, log }| ProgramsError::Rejected {
+                    program: name.to_owned(),
+                    source,
+                    log,
+                },
+            )?;
+            Ok((program, fd))
+        })
+        .collect()
+}

@@ -1,0 +1,165 @@
+//! The three `bpf` commands that aya does not wrap: loading a program for a `uprobe_multi` link,
+//! creating that link, and creating a ring buffer by itself.
+//!
+//! Newer releases of aya have the link, still without the offsets of semaphores; this file shrinks
+//! when they do.
+
+use std::ffi::{CStr, CString};
+use std::io;
+use std::mem;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+use aya_obj::generated::{
+    bpf_attach_type, bpf_attr, bpf_cmd, bpf_insn, bpf_map_type, bpf_prog_type,
+};
+
+/// Bytes of the verifier's log that are kept.
+const LOG_SIZE: usize = 1 << 20;
+
+/// A program that the kernel refused.
+#[derive(Debug)]
+pub struct LoadError {
+    /// What the system call said.
+    pub source: io::Error,
+    /// What the verifier said, where it said anything.
+    pub log: String,
+}
+
+/// One `uprobe_multi` link: where it is to attach.
+#[derive(Debug)]
+pub struct MultiTarget<'a> {
+    /// The file; a `/proc/PID/…` link keeps a replaced binary apart from its successor.
+    pub path: &'a CStr,
+    /// Offsets of the probed instructions in the file.
+    pub offsets: &'a [u64],
+    /// Offsets of the semaphores in the file, 0 for none; one for each of `offsets`.
+    pub semaphores: &'a [u64],
+    /// What the program gets from `bpf_get_attach_cookie`; one for each of `offsets`.
+    pub cookies: &'a [u64],
+    /// The only process in which the probes fire.
+    pub pid: u32,
+}
+
+/// Runs a `bpf` command that gives back a file descriptor.
+fn bpf_fd(command: bpf_cmd, attr: &mut bpf_attr) -> io::Result<OwnedFd> {
+    // SAFETY: `attr` is a whole `bpf_attr`, and what its pointers point at outlives the call: every
+    // caller holds it.
+    let fd = unsafe {
+        libc::syscall(libc::SYS_bpf, command as libc::c_long, &raw mut *attr, size_of::<bpf_attr>())
+    };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel has just made this descriptor for us, close-on-exec.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
+}
+
+fn zeroed_attr() -> bpf_attr {
+    // SAFETY: `bpf_attr` is a union of integers and of structs of integers, valid as zeros.
+    unsafe { mem::zeroed() }
+}
+
+/// Loads a program for a `uprobe_multi` link.
+///
+/// # Errors
+/// What the kernel said; with the verifier's log where it refused the program.
+pub fn load_program(name: &str, instructions: &[bpf_insn], license: &CStr) -> Result<OwnedFd, LoadError> {
+    load_with_log(name, instructions, license, &mut []).or_else(|source| {
+        let mut log = vec![0; LOG_SIZE];
+        load_with_log(name, instructions, license, &mut log).map_err(|_| {
+            let end = log.iter().position(|&byte| byte == 0).unwrap_or(log.len());
+            let log = String::from_utf8_lossy(&log[..end]).into_owned();
+            LoadError { source, log }
+        })
+    })
+}
+
+fn load_with_log(
+    name: &str,
+    instructions: &[bpf_insn],
+    license: &CStr,
+    log: &mut [u8],
+) -> io::Result<OwnedFd> {
+    let mut attr = zeroed_attr();
+    // SAFETY: writing the fields of one variant of a zeroed union.
+    let load = unsafe { &mut attr.__bindgen_anon_3 };
+    load.prog_type = bpf_prog_type::BPF_PROG_TYPE_KPROBE as u32;
+    load.expected_attach_type = bpf_attach_type::BPF_TRACE_UPROBE_MULTI as u32;
+    load.insns = instructions.as_ptr() as u64;
+    load.insn_cnt = instructions.len() as u32;
+    load.license = license.as_ptr() as u64;
+    for (to, from) in load.prog_name[..15].iter_mut().zip(name.bytes()) {
+        *to = from as libc::c_char;
+    }
+    if !log.is_empty() {
+        load.log_level = 1;
+        load.log_buf = log.as_mut_ptr() as u64;
+        load.log_size = log.len() as u32;
+    }
+    bpf_fd(bpf_cmd::BPF_PROG_LOAD, &mut attr)
+}
+
+/// Attaches a program to many places of one file by one link, which lives as long as the
+/// descriptor.
+///
+/// # Errors
+/// What the kernel said: for example `ENOTSUPP` (524) for an instruction it can't probe.
+pub fn create_uprobe_multi(program: BorrowedFd<'_>, target: &MultiTarget<'_>) -> io::Result<OwnedFd> {
+    assert_eq!(target.offsets.len(), target.cookies.len());
+    assert_eq!(target.offsets.len(), target.semaphores.len());
+    let mut attr = zeroed_attr();
+    attr.link_create.__bindgen_anon_1.prog_fd = program.as_raw_fd() as u32;
+    attr.link_create.attach_type = bpf_attach_type::BPF_TRACE_UPROBE_MULTI as u32;
+    // SAFETY: writing the fields of one variant of a zeroed union.
+    let multi = unsafe { &mut attr.link_create.__bindgen_anon_3.uprobe_multi };
+    multi.path = target.path.as_ptr() as u64;
+    multi.offsets = target.offsets.as_ptr() as u64;
+    multi.cookies = target.cookies.as_ptr() as u64;
+    if target.semaphores.iter().any(|&offset| offset != 0) {
+        multi.ref_ctr_offsets = target.semaphores.as_ptr() as u64;
+    }
+    multi.cnt = target.offsets.len() as u32;
+    multi.pid = target.pid;
+    bpf_fd(bpf_cmd::BPF_LINK_CREATE, &mut attr)
+}
+
+/// Creates a ring buffer of `size` bytes: a power of two, and a multiple of the page size.
+///
+/// # Errors
+/// What the kernel said: `ENOMEM` or `EPERM` where there is no room for it.
+pub fn create_ring(name: &str, size: u32) -> io::Result<OwnedFd> {
+    let mut attr = zeroed_attr();
+    // SAFETY: writing the fields of one variant of a zeroed union.
+    let create = unsafe { &mut attr.__bindgen_anon_1 };
+    create.map_type = bpf_map_type::BPF_MAP_TYPE_RINGBUF as u32;
+    create.max_entries = size;
+    let name = CString::new(name).unwrap_or_default();
+    for (to, from) in create.map_name[..15].iter_mut().zip(name.as_bytes()) {
+        *to = *from as libc::c_char;
+    }
+    bpf_fd(bpf_cmd::BPF_MAP_CREATE, &mut attr)
+}
+
+/// Puts `value` (a descriptor) at `index` of an array of maps.
+///
+/// # Errors
+/// What the kernel said.
+pub fn set_inner_map(outer: BorrowedFd<'_>, index: u32, inner: BorrowedFd<'_>) -> io::Result<()> {
+    let value = inner.as_raw_fd();
+    let mut attr = zeroed_attr();
+    // SAFETY: writing the fields of one variant of a zeroed union.
+    let update = unsafe { &mut attr.__bindgen_anon_2 };
+    update.map_fd = outer.as_raw_fd() as u32;
+    update.key = (&raw const index) as u64;
+    update.__bindgen_anon_1.value = (&raw const value) as u64;
+    // SAFETY: `attr` is whole, and its pointers point at locals of this function.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            bpf_cmd::BPF_MAP_UPDATE_ELEM as libc::c_long,
+            &raw mut attr,
+            size_of::<bpf_attr>(),
+        )
+    };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}

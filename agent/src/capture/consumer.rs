@@ -1,0 +1,204 @@
+//! The consumer: drains the rings on a timer and hands batches to the writer.
+//!
+//! The rings wake nobody, because a wake-up costs the target more than all the rest of a marker. So
+//! the consumer polls: often while there is much, seldom while there is little. Where the writer
+//! is slower, the bounded channel makes the consumer wait, the rings fill, and what does not fit is
+//! counted by the programs as lost: memory stays bounded and nothing is lost unseen.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{SendError, SyncSender};
+use std::time::{Duration, Instant};
+
+use aya::maps::{MapData, RingBuf};
+
+use super::assemble::Assembler;
+use super::decode::{Record, decode};
+use super::shared::{OpenCalls, Totals};
+use crate::event::{Batch, Call, OpenCall, Outcome};
+
+/// Records in one batch at most.
+const BATCH_RECORDS: usize = 1 << 16;
+/// Shortest and longest pause between two turns.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(20));
+/// Records in a turn above which the next one comes sooner.
+const BUSY_RECORDS: usize = 1 << 13;
+/// How often open calls and counts are looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(400);
+/// In `exits` mode: how much older than the turn a record is before nothing can precede it.
+const SETTLE_NS: u64 = 5_000_000;
+
+/// What the person who waits is told; written by the consumer, read by anyone.
+#[derive(Debug, Default)]
+pub struct Progress {
+    /// Calls taken from the rings.
+    pub calls: AtomicU64,
+    /// Calls and records that the programs counted as lost.
+    pub lost: AtomicU64,
+    /// Calls open at the last look.
+    pub open: AtomicU64,
+}
+
+/// Takes records from the rings.
+pub struct Consumer {
+    rings: Vec<RingBuf<MapData>>,
+    open_calls: OpenCalls,
+    totals: Totals,
+    assembler: Assembler,
+    malformed: u64,
+    progress: Arc<Progress>,
+}
+
+/// What a turn met.
+struct Drained {
+    records: usize,
+    /// Nothing that ended earlier is left in a ring.
+    complete_until: u64,
+    /// A ring had more than one batch holds.
+    more: bool,
+}
+
+impl Consumer {
+    /// A consumer of these rings and arrays.
+    pub fn new(
+        rings: Vec<RingBuf<MapData>>,
+        open_calls: OpenCalls,
+        totals: Totals,
+        exits_only: bool,
+        progress: Arc<Progress>,
+    ) -> Self {
+        let assembler = Assembler::new(exits_only);
+        Self { rings, open_calls, totals, assembler, malformed: 0, progress }
+    }
+
+    /// Takes turns until `stop`, then gives itself back for [`Consumer::finish`].
+    pub fn run(mut self, stop: &AtomicBool, writer: &SyncSender<Batch>) -> Self {
+        let mut pause = PAUSES.0;
+        let mut looked = Instant::now();
+        while !stop.load(Ordering::Acquire) {
+            let look = looked.elapsed() >= LOOK_EVERY;
+            if look {
+                looked = Instant::now();
+            }
+            let mut batch = Batch::default();
+            let drained = self.turn(look, &mut batch);
+            if batch != Batch::default()
+                && let Err(SendError(_)) = writer.send(batch)
+            {
+                break;
+            }
+            if drained.more {
+                continue;
+            }
+            pause = if drained.records > BUSY_RECORDS { pause / 2 } else { pause * 2 };
+            pause = pause.clamp(PAUSES.0, PAUSES.1);
+            std::thread::sleep(pause);
+        }
+        self
+    }
+
+    /// After everything is detached: takes what is left, and ends the calls that are still open
+    /// with `outcome` at `end_ns`. Each batch goes to `write`.
+    pub fn finish(&mut self, outcome: Outcome, end_ns: u64, mut write: impl FnMut(Batch)) {
+        loop {
+            let mut batch = Batch::default();
+            let drained = self.drain(&mut batch);
+            if !drained.more {
+                self.assembler.release(u64::MAX, &mut batch);
+                write(batch);
+                break;
+            }
+            write(batch);
+        }
+        let left = self.open_calls.snapshot();
+        let calls: Vec<Call> = left.iter().map(|call| ended(call, outcome, end_ns)).collect();
+        self.progress.calls.fetch_add(calls.len() as u64, Ordering::Relaxed);
+        let counts = Some(self.totals.snapshot());
+        write(Batch { calls, open: Some(Vec::new()), counts, ..Batch::default() });
+        self.progress.open.store(0, Ordering::Relaxed);
+        self.update_lost();
+    }
+
+    /// One turn. A look comes before draining, counts first, so that a call that is counted is
+    /// found open, in a ring, or in an earlier batch.
+    fn turn(&mut self, look: bool, batch: &mut Batch) -> Drained {
+        let seen = look.then(|| {
+            self.update_lost();
+            (self.totals.snapshot(), self.open_calls.snapshot())
+        });
+        let drained = self.drain(batch);
+        if let Some((counts, mut open)) = seen {
+            let ended: HashSet<u64> = batch.calls.iter().map(|call| call.id).collect();
+            open.retain(|call| !ended.contains(&call.id));
+            self.progress.open.store(open.len() as u64, Ordering::Relaxed);
+            batch.counts = Some(counts);
+            batch.open = Some(open);
+        }
+        drained
+    }
+
+    fn drain(&mut self, batch: &mut Batch) -> Drained {
+        let mut drained = Drained {
+            records: 0,
+            complete_until: monotonic_ns().saturating_sub(SETTLE_NS),
+            more: false,
+        };
+        let share = BATCH_RECORDS / self.rings.len().max(1);
+        for ring in &mut self.rings {
+            let mut last_end = 0;
+            let mut taken = 0;
+            while taken < share {
+                let Some(item) = ring.next() else { break };
+                match decode(&item) {
+                    Some(record) => {
+                        if let Record::Exit(record) = &record {
+                            last_end = record.end_ns;
+                        }
+                        self.assembler.push(record, batch);
+                    }
+                    None => self.malformed += 1,
+                }
+                taken += 1;
+            }
+            drained.records += taken;
+            if taken == share {
+                drained.more = true;
+                drained.complete_until = drained.complete_until.min(last_end);
+            }
+        }
+        self.assembler.release(drained.complete_until, batch);
+        self.progress.calls.fetch_add(batch.calls.len() as u64, Ordering::Relaxed);
+        drained
+    }
+
+    fn update_lost(&self) {
+        let lost = self.totals.snapshot().iter().map(|count| count.lost_ring + count.lost_table).sum();
+        self.progress.lost.store(lost, Ordering::Relaxed);
+    }
+
+    /// Records that made no sense.
+    pub fn malformed(&self) -> u64 {
+        self.malformed + self.assembler.malformed()
+    }
+}
+
+fn ended(call: &OpenCall, outcome: Outcome, end_ns: u64) -> Call {
+    let duration_ns = end_ns.saturating_sub(call.start_ns);
+    Call {
+        id: call.id,
+        parent: call.parent,
+        function: call.function,
+        tid: call.tid,
+        start_ns: call.start_ns,
+        duration_ns,
+        self_ns: duration_ns.saturating_sub(call.child_ns),
+        outcome,
+    }
+}
+
+/// `CLOCK_MONOTONIC` in nanoseconds.
+pub fn monotonic_ns() -> u64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}

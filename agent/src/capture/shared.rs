@@ -1,0 +1,143 @@
+//! The arrays that the programs write and the agent maps: open calls and totals.
+
+use std::io;
+use std::os::fd::{AsRawFd as _, BorrowedFd};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use exoscope_abi::table::{Bucket, OpenCall as TableCall, WAYS};
+use exoscope_abi::totals::{FunctionTotals, HISTOGRAM_BUCKETS};
+use memmap2::{MmapOptions, MmapRaw};
+
+use crate::event::{FunctionCounts, OpenCall};
+
+/// An array map, mapped to be read.
+struct MappedArray<T> {
+    map: MmapRaw,
+    len: usize,
+    value: std::marker::PhantomData<T>,
+}
+
+impl<T> MappedArray<T> {
+    fn new(map: BorrowedFd<'_>, len: usize) -> io::Result<Self> {
+        let bytes = (len * size_of::<T>()).next_multiple_of(4096);
+        let map = MmapOptions::new().len(bytes).map_raw_read_only(map.as_raw_fd())?;
+        Ok(Self { map, len, value: std::marker::PhantomData })
+    }
+
+    /// The words of entry `index`: the programs write them while they are read.
+    fn words(&self, index: usize) -> &[AtomicU64] {
+        assert!(index < self.len);
+        let words = size_of::<T>() / size_of::<u64>();
+        // SAFETY: the mapping holds `len` values of `T`, which are whole words; they are read only
+        // as atomics, and the kernel keeps the memory while the mapping lives.
+        unsafe {
+            let start = self.map.as_ptr().cast::<AtomicU64>().add(index * words);
+            std::slice::from_raw_parts(start, words)
+        }
+    }
+}
+
+/// The table of open calls.
+pub struct OpenCalls {
+    array: MappedArray<Bucket>,
+}
+
+/// Words of a bucket before its first call.
+const KEYS_AND_COUNT: usize = WAYS + 1;
+/// Words of a call in the table.
+const CALL_WORDS: usize = size_of::<TableCall>() / size_of::<u64>();
+
+impl OpenCalls {
+    /// Maps the table of `buckets` buckets.
+    ///
+    /// # Errors
+    /// Where the kernel refuses the mapping.
+    pub fn new(map: BorrowedFd<'_>, buckets: u32) -> io::Result<Self> {
+        Ok(Self { array: MappedArray::new(map, buckets as usize)? })
+    }
+
+    /// The calls that are open now, oldest first.
+    pub fn snapshot(&self) -> Vec<OpenCall> {
+        let mut calls: Vec<OpenCall> = (0..self.array.len)
+            .flat_map(|bucket| {
+                let words = self.array.words(bucket);
+                (0..WAYS).filter_map(move |way| read_call(words, way))
+            })
+            .collect();
+        calls.sort_unstable_by_key(|call| (call.start_ns, call.id));
+        calls
+    }
+}
+
+/// Reads one slot; `None` where it is free or changes meanwhile.
+fn read_call(bucket: &[AtomicU64], way: usize) -> Option<OpenCall> {
+    let key = bucket[way].load(Ordering::Acquire);
+    if key == 0 {
+        return None;
+    }
+    let call = &bucket[KEYS_AND_COUNT + way * CALL_WORDS..][..CALL_WORDS];
+    let word = |index: usize| call[index].load(Ordering::Acquire);
+    let (id, parent, start_ns, child_ns, place) = (word(0), word(1), word(2), word(3), word(5));
+    let unchanged = bucket[way].load(Ordering::Acquire) == key && word(0) == id;
+    (id != 0 && unchanged).then_some(OpenCall {
+        id,
+        parent: (parent != 0).then_some(parent),
+        function: place as u32,
+        tid: (place >> 32) as u32,
+        start_ns,
+        child_ns,
+    })
+}
+
+/// The totals.
+pub struct Totals {
+    array: MappedArray<FunctionTotals>,
+    functions: usize,
+}
+
+impl Totals {
+    /// Maps the totals of `functions` functions in `shards` shards.
+    ///
+    /// # Errors
+    /// Where the kernel refuses the mapping.
+    pub fn new(map: BorrowedFd<'_>, functions: u32, shards: u32) -> io::Result<Self> {
+        let len = functions as usize * shards as usize;
+        Ok(Self { array: MappedArray::new(map, len)?, functions: functions as usize })
+    }
+
+    /// The counts of every function that has any, summed over the shards.
+    pub fn snapshot(&self) -> Vec<FunctionCounts> {
+        (0..self.functions).filter_map(|function| self.of(function)).collect()
+    }
+
+    fn of(&self, function: usize) -> Option<FunctionCounts> {
+        let mut sum = [0_u64; size_of::<FunctionTotals>() / size_of::<u64>()];
+        for entry in (function..self.array.len).step_by(self.functions) {
+            for (sum, word) in sum.iter_mut().zip(self.array.words(entry)) {
+                *sum = sum.wrapping_add(word.load(Ordering::Relaxed));
+            }
+        }
+        if sum.iter().all(|&count| count == 0) {
+            return None;
+        }
+        let (counts, histogram) = sum.split_at(sum.len() - HISTOGRAM_BUCKETS);
+        let &[calls, err, panic, cancelled, lost_ring, lost_table, unmatched, replaced, lost_detail] =
+            counts
+        else {
+            unreachable!("FunctionTotals has nine counts before its histogram");
+        };
+        Some(FunctionCounts {
+            function: function as u32,
+            calls,
+            err,
+            panic,
+            cancelled,
+            lost_ring,
+            lost_table,
+            unmatched,
+            replaced,
+            lost_detail,
+            histogram: histogram.try_into().expect("the rest of the array"),
+        })
+    }
+}

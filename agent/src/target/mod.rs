@@ -1,0 +1,5 @@
+//! The target: its binaries with their sites, its process, and the choice of functions.
+
+pub mod elf;
+pub mod process;
+pub mod select;

@@ -1,0 +1,166 @@
+//! The process: what it maps, where its memory is, and when it ends.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+use procfs::process::{MMPermissions, MMapPath, Process};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
+/// A file that the target maps with code in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MappedFile {
+    /// Path by which the agent opens it: a link below `/proc/PID`, so that a file that was replaced
+    /// or lies in another mount namespace is still the one that runs.
+    pub open: PathBuf,
+    /// Path as the target sees it.
+    pub name: PathBuf,
+}
+
+/// Device and inode of a file: what it is, whatever its name.
+pub type FileId = (u64, u64);
+
+/// A process that is looked at.
+pub struct Target {
+    pid: u32,
+    process: Process,
+    pidfd: OwnedFd,
+}
+
+impl Target {
+    /// Opens the process.
+    ///
+    /// # Errors
+    /// Where there is no such process, or no right to look at it.
+    pub fn open(pid: u32) -> Result<Self> {
+        let number = i32::try_from(pid).ok().and_then(Pid::from_raw);
+        let Some(number) = number else {
+            bail!("{pid} is not a process id; give the number that `ps` shows");
+        };
+        let pidfd = match pidfd_open(number, PidfdFlags::empty()) {
+            Ok(fd) => fd,
+            Err(rustix::io::Errno::SRCH) => bail!("there is no process {pid}; `ps -e` lists what runs"),
+            Err(rustix::io::Errno::INVAL) => {
+                bail!("{pid} is a thread, not a process; give the id of its process")
+            }
+            Err(error) => return Err(error).with_context(|| format!("can't open process {pid}")),
+        };
+        let process = Process::new(number.as_raw_nonzero().get())
+            .with_context(|| format!("can't read /proc/{pid}; is it mounted?"))?;
+        Ok(Self { pid, process, pidfd })
+    }
+
+    /// The process id, as the agent's PID namespace numbers it.
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// Becomes readable when the process ends.
+    pub fn pidfd(&self) -> &OwnedFd {
+        &self.pidfd
+    }
+
+    /// Whether the process has ended (a zombie has).
+    pub fn has_ended(&self) -> bool {
+        match self.process.stat() {
+            Ok(stat) => matches!(stat.state, 'Z' | 'X' | 'x'),
+            Err(_) => true,
+        }
+    }
+
+    /// The command line, its words separated by spaces; the short name where it is empty.
+    pub fn command(&self) -> String {
+        match self.process.cmdline() {
+            Ok(words) if !words.is_empty() => words.join(" "),
+            _ => self.name(),
+        }
+    }
+
+    /// The short name.
+    pub fn name(&self) -> String {
+        self.process.stat().map(|stat| stat.comm).unwrap_or_default()
+    }
+
+    /// The executable as the target sees it.
+    pub fn executable(&self) -> PathBuf {
+        self.process.exe().unwrap_or_default()
+    }
+
+    /// Path by which the agent opens the executable.
+    pub fn executable_link(&self) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/exe", self.pid))
+    }
+
+    /// The files that the process maps with code in them, the executable first.
+    ///
+    /// # Errors
+    /// Where the process has ended, or its maps can't be read.
+    pub fn mapped_files(&self) -> Result<BTreeMap<FileId, MappedFile>> {
+        let mut files = BTreeMap::new();
+        for map in self.maps()? {
+            let MMapPath::Path(name) = &map.pathname else { continue };
+            if !map.perms.contains(MMPermissions::EXECUTE) {
+                continue;
+            }
+            let (start, end) = map.address;
+            let link = PathBuf::from(format!("/proc/{}/map_files/{start:x}-{end:x}", self.pid));
+            let open = if link.metadata().is_ok() { link } else { self.through_root(name) };
+            let Ok(metadata) = open.metadata() else { continue };
+            files
+                .entry((metadata.dev(), metadata.ino()))
+                .or_insert_with(|| MappedFile { open, name: name.clone() });
+        }
+        if let Ok(metadata) = self.executable_link().metadata() {
+            let executable = MappedFile { open: self.executable_link(), name: self.executable() };
+            files.insert((metadata.dev(), metadata.ino()), executable);
+        }
+        Ok(files)
+    }
+
+    fn through_root(&self, name: &Path) -> PathBuf {
+        let inside = name.strip_prefix("/").unwrap_or(name);
+        PathBuf::from(format!("/proc/{}/root", self.pid)).join(inside)
+    }
+
+    fn maps(&self) -> Result<Vec<procfs::process::MemoryMap>> {
+        match self.process.maps() {
+            Ok(maps) => Ok(maps.0),
+            Err(procfs::ProcError::PermissionDenied(_)) => bail!(
+                "no right to look at process {}: it belongs to another user; run exoscope as root",
+                self.pid
+            ),
+            Err(_) if self.has_ended() => bail!("process {} has ended", self.pid),
+            Err(error) => {
+                Err(error).with_context(|| format!("can't read the memory maps of process {}", self.pid))
+            }
+        }
+    }
+
+    /// Reads the semaphores at `offsets` of the file `id` in the target's memory. `None` for one
+    /// that no private writable mapping holds.
+    ///
+    /// # Errors
+    /// Where the maps or the memory can't be opened.
+    pub fn read_semaphores(&self, id: FileId, offsets: &[u64]) -> Result<Vec<Option<u16>>> {
+        let memory = File::open(format!("/proc/{}/mem", self.pid))
+            .with_context(|| format!("can't open the memory of process {}", self.pid))?;
+        let maps: Vec<_> = self
+            .maps()?
+            .into_iter()
+            .filter(|map| map.inode == id.1 && map.perms.contains(MMPermissions::WRITE))
+            .collect();
+        let read = |offset: u64| {
+            let map = maps.iter().find(|map| {
+                let len = map.address.1 - map.address.0;
+                offset.checked_sub(map.offset).is_some_and(|within| within < len)
+            })?;
+            let mut bytes = [0; 2];
+            memory.read_exact_at(&mut bytes, map.address.0 + (offset - map.offset)).ok()?;
+            Some(u16::from_ne_bytes(bytes))
+        };
+        Ok(offsets.iter().map(|&offset| read(offset)).collect())
+    }
+}
