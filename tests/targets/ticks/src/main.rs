@@ -1,0 +1,139 @@
+//! Functions to time, bare and marked side by side in one process, on command.
+//!
+//! Reads commands, one a line, from standard input and answers each with one line:
+//!
+//! | command | answer |
+//! |---|---|
+//! | `time FUNCTION CALLS` | `ns_per_call 2.31`: median of [`ROUNDS`] rounds of CALLS calls |
+//! | `call FUNCTION CALLS` | `calls CALLS`, once they are made |
+//! | `rss` | `rss_bytes N` |
+//! | `threads` | `threads N` |
+//! | `allocs` | `allocs N`: allocations since the start |
+//! | `pid` | `pid N` |
+//! | `quit` | none: the process ends, as it does at the end of its input |
+//! | anything else | `error …` |
+//!
+//! No command allocates, so that two readings of `allocs` differ by what the markers allocated.
+
+mod allocations;
+mod functions;
+mod process;
+
+use std::fmt;
+use std::io::{self, BufRead, Write};
+use std::time::Instant;
+
+/// Rounds of one `time`.
+const ROUNDS: usize = 7;
+
+/// What one command is answered with.
+enum Answer {
+    NsPerCall(f64),
+    Calls(u64),
+    Number(&'static str, u64),
+    Error(&'static str),
+}
+
+impl fmt::Display for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NsPerCall(ns) => write!(f, "ns_per_call {ns:.3}"),
+            Self::Calls(calls) => write!(f, "calls {calls}"),
+            Self::Number(what, number) => write!(f, "{what} {number}"),
+            Self::Error(sentence) => write!(f, "error {sentence}"),
+        }
+    }
+}
+
+/// The answer to a command, or `None` for `quit`.
+fn answer(line: &str) -> Option<Answer> {
+    let mut words = line.split_ascii_whitespace();
+    Some(match words.next() {
+        Some("time") => with_function(words, |run, calls| Answer::NsPerCall(time(run, calls))),
+        Some("call") => with_function(words, |run, calls| {
+            run(calls);
+            Answer::Calls(calls)
+        }),
+        Some("rss") => Answer::Number("rss_bytes", process::rss_bytes()),
+        Some("threads") => Answer::Number("threads", process::threads()),
+        Some("allocs") => Answer::Number("allocs", allocations::count()),
+        Some("pid") => Answer::Number("pid", std::process::id().into()),
+        Some("quit") => return None,
+        _ => {
+            Answer::Error("unknown command, known are time, call, rss, threads, allocs, pid, quit")
+        }
+    })
+}
+
+/// Reads `FUNCTION CALLS` and hands them to `act`.
+fn with_function<'a>(
+    mut words: impl Iterator<Item = &'a str>,
+    act: impl FnOnce(functions::Run, u64) -> Answer,
+) -> Answer {
+    let Some(run) = words.next().and_then(functions::find) else {
+        return Answer::Error("unknown function, see the table in functions.rs");
+    };
+    match words.next().and_then(|word| word.parse().ok()) {
+        Some(calls) if calls > 0 => act(run, calls),
+        _ => Answer::Error("the number of calls must be a whole number above 0"),
+    }
+}
+
+/// Nanoseconds a call: the median of [`ROUNDS`] rounds.
+fn time(run: functions::Run, calls: u64) -> f64 {
+    let mut rounds = [0.0; ROUNDS];
+    for round in &mut rounds {
+        let begin = Instant::now();
+        run(calls);
+        *round = begin.elapsed().as_nanos() as f64 / calls as f64;
+    }
+    rounds.sort_unstable_by(f64::total_cmp);
+    rounds[ROUNDS / 2]
+}
+
+fn main() -> io::Result<()> {
+    let mut input = io::stdin().lock();
+    let mut output = io::stdout().lock();
+    let mut line = String::with_capacity(256);
+    while input.read_line(&mut line)? > 0 {
+        let Some(answer) = answer(&line) else { break };
+        writeln!(output, "{answer}")?;
+        line.clear();
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_what_it_is_asked() {
+        assert_eq!(answer("call marked 5").unwrap().to_string(), "calls 5");
+        assert!(
+            answer("time bare 1000")
+                .unwrap()
+                .to_string()
+                .starts_with("ns_per_call ")
+        );
+        assert!(answer("rss").unwrap().to_string().starts_with("rss_bytes "));
+        assert!(answer("quit").is_none());
+    }
+
+    #[test]
+    fn says_what_it_can_not_do() {
+        for line in [
+            "",
+            "dance",
+            "time nothing 5",
+            "time bare",
+            "time bare 0",
+            "call bare many",
+        ] {
+            assert!(
+                answer(line).unwrap().to_string().starts_with("error "),
+                "{line}"
+            );
+        }
+    }
+}
