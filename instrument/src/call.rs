@@ -22,7 +22,7 @@ pub struct State<F> {
     function: PhantomData<F>,
 }
 
-/// A call that has begun. Dropped without [`Open::leave`], it reports a panic.
+/// A call that has begun. Dropped without [`Inspect::leave`], it reports a panic.
 pub struct Open<'a, F: Function>(&'a State<F>);
 
 impl<F: Function> State<F> {
@@ -60,15 +60,22 @@ impl<F: Function> State<F> {
 impl<F: Function> Open<'_, F> {
     /// Ends the call with what it returned.
     #[inline(always)]
-    pub fn leave<R, I: Inspect<R>>(self, returned: &mut R, _inspector: I) {
-        let state = self.0;
-        mem::forget(self);
-        if !SUPPORTED {
-            return;
-        }
-        if I::failed(returned) {
+    pub(crate) fn leave<R, I: Inspect<R>>(self, returned: &mut R) {
+        if SUPPORTED && I::failed(returned) {
+            let state = self.0;
+            mem::forget(self);
             fail::<F, R, I>(state, returned);
         } else {
+            self.exit();
+        }
+    }
+
+    /// Ends the call without an error.
+    #[inline(always)]
+    pub(crate) fn exit(self) {
+        let state = self.0;
+        mem::forget(self);
+        if SUPPORTED {
             let outer = state.outer.get();
             chain::pop(outer);
             F::exit(

@@ -9,6 +9,9 @@ use core::fmt::{self, Debug, Display};
 use core::future::Future;
 use core::marker::PhantomData;
 
+use crate::call::Open;
+use crate::marker::Function;
+
 /// How to read the outcome from a return value of type `R`.
 pub trait Inspect<R> {
     /// The value is an `Err`.
@@ -20,6 +23,15 @@ pub trait Inspect<R> {
     /// # Errors
     /// Those of `to` and of the error's own formatting.
     fn describe(returned: &R, to: &mut dyn fmt::Write) -> fmt::Result;
+
+    /// Ends a call that returned.
+    #[inline(always)]
+    fn leave<F: Function>(self, open: Open<'_, F>, returned: &mut R)
+    where
+        Self: Sized,
+    {
+        open.leave::<R, Self>(returned);
+    }
 }
 
 /// The type of a return value, without a value.
@@ -105,6 +117,12 @@ impl<R> Inspect<R> for Anything {
     }
     fn describe(_: &R, _: &mut dyn fmt::Write) -> fmt::Result {
         Ok(())
+    }
+    // Short enough for the compiler to see early that the value is not looked at. It then makes
+    // the value where the caller wants it, instead of copying it there.
+    #[inline(always)]
+    fn leave<F: Function>(self, open: Open<'_, F>, _: &mut R) {
+        open.exit();
     }
 }
 

@@ -38,7 +38,7 @@ pub mod __private {
     pub use crate::call::{Open, State, body};
     pub use crate::future::FutureCall;
     pub use crate::inspect::{
-        Anything, InspectAnything, InspectDebugged, InspectDisplayed, InspectOpaque, Kind,
+        Anything, Inspect, InspectAnything, InspectDebugged, InspectDisplayed, InspectOpaque, Kind,
         kind_of_output,
     };
     pub use crate::marker::{Function, abi};

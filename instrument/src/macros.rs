@@ -29,7 +29,7 @@ macro_rules! call {
         let open = state.enter();
         let mut result = $crate::__private::body(|| $body);
         let inspector = $crate::__inspect!($crate::__private::Kind::of(&result));
-        open.leave(&mut result, inspector);
+        $crate::__private::Inspect::leave(inspector, open, &mut result);
         result
     }};
 }

@@ -65,7 +65,7 @@ fn synchronous(function: &Function) -> TokenStream {
         let #open = #state.enter();
         let mut #result = #run;
         let #inspector = ::exoscope::__inspect!(::exoscope::__private::Kind::of(&#result));
-        #open.leave(&mut #result, #inspector);
+        ::exoscope::__private::Inspect::leave(#inspector, #open, &mut #result);
         #result
     }
 }
