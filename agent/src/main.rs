@@ -1,1 +1,5 @@
-fn main(){}
+//! The command `exoscope`.
+
+fn main() -> std::process::ExitCode {
+    exoscope_agent::cli::main()
+}

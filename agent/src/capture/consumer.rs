@@ -8,7 +8,6 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{SendError, SyncSender};
 use std::time::{Duration, Instant};
 
 use aya::maps::{MapData, RingBuf};
@@ -72,8 +71,9 @@ impl Consumer {
         Self { rings, open_calls, totals, assembler, malformed: 0, progress }
     }
 
-    /// Takes turns until `stop`, then gives itself back for [`Consumer::finish`].
-    pub fn run(mut self, stop: &AtomicBool, writer: &SyncSender<Batch>) -> Self {
+    /// Takes turns until `stop`, or until `send` says that nobody takes batches any more; then gives
+    /// itself back for [`Consumer::finish`].
+    pub fn run(mut self, stop: &AtomicBool, send: impl Fn(Batch) -> bool) -> Self {
         let mut pause = PAUSES.0;
         let mut looked = Instant::now();
         while !stop.load(Ordering::Acquire) {
@@ -83,9 +83,7 @@ impl Consumer {
             }
             let mut batch = Batch::default();
             let drained = self.turn(look, &mut batch);
-            if batch != Batch::default()
-                && let Err(SendError(_)) = writer.send(batch)
-            {
+            if batch != Batch::default() && !send(batch) {
                 break;
             }
             if drained.more {

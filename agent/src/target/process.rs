@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use procfs::process::{MMPermissions, MMapPath, Process};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
+use super::launch::End;
 
 /// A file that the target maps with code in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +21,22 @@ pub struct MappedFile {
     /// Path as the target sees it.
     pub name: PathBuf,
 }
+
+/// `struct pidfd_info` of `linux/pidfd.h`, as of Linux 6.15.
+#[repr(C)]
+#[derive(Default)]
+struct PidfdInfo {
+    mask: u64,
+    cgroup_id: u64,
+    ids: [u32; 11],
+    exit_code: i32,
+}
+
+/// Asks for `exit_code`.
+const PIDFD_INFO_EXIT: u64 = 1 << 3;
+/// `_IOWR(0xff, 11, struct pidfd_info)`.
+const PIDFD_GET_INFO: libc::c_ulong =
+    (3 << 30) | ((size_of::<PidfdInfo>() as libc::c_ulong) << 16) | (0xff << 8) | 11;
 
 /// Device and inode of a file: what it is, whatever its name.
 pub type FileId = (u64, u64);
@@ -69,6 +87,18 @@ impl Target {
             Ok(stat) => matches!(stat.state, 'Z' | 'X' | 'x'),
             Err(_) => true,
         }
+    }
+
+    /// How the process ended, where the kernel tells: from Linux 6.15 on, once its parent has waited
+    /// for it.
+    pub fn exit_info(&self) -> Option<End> {
+        let mut info = PidfdInfo { mask: PIDFD_INFO_EXIT, ..PidfdInfo::default() };
+        // SAFETY: the request says how long `info` is, and the kernel writes no more than that.
+        let result = unsafe { libc::ioctl(self.pidfd.as_raw_fd(), PIDFD_GET_INFO, &raw mut info) };
+        if result != 0 || info.mask & PIDFD_INFO_EXIT == 0 {
+            return None;
+        }
+        End::of(info.exit_code)
     }
 
     /// The command line, its words separated by spaces; the short name where it is empty.

@@ -1,0 +1,112 @@
+//! `exoscope attach`, and the options that it shares with `run`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Result;
+use clap::{Parser, ValueEnum};
+
+use super::LOST;
+use crate::attach::Capture;
+use crate::attach::programs::DEFAULT_RING_BYTES;
+use crate::session::{self, Markers, Options};
+use crate::target::process::Target;
+use crate::target::select::Selection;
+
+/// Options of `exoscope attach`.
+#[derive(Debug, Parser)]
+pub struct Args {
+    /// The process to look into.
+    #[arg(short, long, value_name = "PID")]
+    pid: u32,
+    #[command(flatten)]
+    capture: CaptureArgs,
+}
+
+/// Options of `attach` and `run`.
+#[derive(Debug, Parser)]
+pub struct CaptureArgs {
+    /// The database; a session is added to an exoscope file that exists. Default:
+    /// exoscope-NAME-PID.db in the current folder.
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Capture only functions whose full path matches; `*` is any text. Repeatable. What is not
+    /// chosen costs what it costs detached.
+    #[arg(long, value_name = "GLOB")]
+    functions: Vec<String>,
+    /// Leave out functions whose full path matches. Repeatable.
+    #[arg(long, value_name = "GLOB")]
+    exclude: Vec<String>,
+    /// `full` fires at entry and end; `exits` at the end only: half the cost, but no calls in
+    /// flight and no kernel figures per call.
+    #[arg(long, value_enum, default_value_t = CaptureMode::Full)]
+    capture: CaptureMode,
+    /// `safe` breakpoints, `fast` the kernel's rewritten nops, `auto` what the self-test allows.
+    #[arg(long, value_enum, default_value_t = Markers::Auto)]
+    markers: Markers,
+    /// Memory of all ring buffers together, for example 64MiB.
+    #[arg(long, value_name = "BYTES", default_value_t = bytesize::ByteSize(DEFAULT_RING_BYTES))]
+    ring_size: bytesize::ByteSize,
+    /// End the session after this time, for example 500ms, 30s or 5m.
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    duration: Option<Duration>,
+    /// Print nothing but errors.
+    #[arg(short, long)]
+    quiet: bool,
+    /// Print a summary of the session to standard output as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// What `--capture` takes.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum CaptureMode {
+    Full,
+    Exits,
+}
+
+impl CaptureArgs {
+    /// The options of a session.
+    ///
+    /// # Errors
+    /// Where a pattern can't be read.
+    pub fn options(&self) -> Result<Options> {
+        Ok(Options {
+            output: self.output.clone(),
+            selection: Selection::new(&self.functions, &self.exclude)?,
+            capture: match self.capture {
+                CaptureMode::Full => Capture::Full,
+                CaptureMode::Exits => Capture::Exits,
+            },
+            markers: self.markers,
+            ring_bytes: self.ring_size.as_u64(),
+            duration: self.duration,
+            quiet: self.quiet,
+            command_line: std::env::args().skip(1).collect::<Vec<_>>().join(" "),
+        })
+    }
+
+    /// Prints what was asked for at the end of a session.
+    ///
+    /// # Errors
+    /// Where standard output is broken.
+    pub fn summarize(&self, summary: &session::Summary) -> Result<()> {
+        if self.json {
+            println!("{}", serde_json::to_string(summary)?);
+        }
+        Ok(())
+    }
+}
+
+/// Captures from a running process.
+///
+/// # Errors
+/// One sentence about what failed; nothing stays attached then.
+pub fn attach(args: &Args) -> Result<ExitCode> {
+    let options = args.capture.options()?;
+    let target = Target::open(args.pid)?;
+    let summary = session::attach(target, &options)?;
+    args.capture.summarize(&summary)?;
+    Ok(if summary.lost > 0 { ExitCode::from(LOST) } else { ExitCode::SUCCESS })
+}

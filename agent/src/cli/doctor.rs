@@ -1,0 +1,119 @@
+//! `exoscope doctor`: what works on this machine.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Parser;
+use serde_json::json;
+
+use super::{FAILED, printed};
+use crate::preflight::checks::{self, Check};
+use crate::preflight::self_test::{SelfTest, Trial};
+
+/// Options of `exoscope doctor`.
+#[derive(Debug, Parser)]
+pub struct Args {
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Prints every check and the self-test; exit status 1 where capture can't work.
+///
+/// # Errors
+/// Where standard output is broken.
+pub fn doctor(args: &Args) -> Result<ExitCode> {
+    let checks = checks::all();
+    let able = checks.iter().all(|check| !check.required || check.result.is_ok());
+    let self_test = able.then(|| SelfTest::run(true));
+    let works = matches!(&self_test, Some(Ok(test)) if test.trials.iter().any(|t| t.result.is_ok()));
+    printed(|out| {
+        if args.json {
+            print_json(out, &checks, self_test.as_ref(), works)
+        } else {
+            print_text(out, &checks, self_test.as_ref(), works)
+        }
+    })?;
+    Ok(if works { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
+}
+
+fn print_text(
+    out: &mut dyn Write,
+    checks: &[Check],
+    self_test: Option<&Result<SelfTest>>,
+    works: bool,
+) -> Result<()> {
+    for check in checks {
+        match &check.result {
+            Ok(found) => writeln!(out, "ok       {:14} {found}", check.name)?,
+            Err(problem) => {
+                let word = if check.required { "missing" } else { "without" };
+                writeln!(out, "{word:8} {:14} {}", check.name, problem.what)?;
+                writeln!(out, "{:23} {}", "", problem.remedy)?;
+            }
+        }
+    }
+    match self_test {
+        Some(Ok(test)) => print_trials(out, test)?,
+        Some(Err(error)) => writeln!(out, "missing  {:14} {error:#}", "self-test")?,
+        None => writeln!(out, "missing  {:14} not run: something above is missing", "self-test")?,
+    }
+    writeln!(out)?;
+    Ok(writeln!(out, "{}", if works { "capture works here" } else { "capture can't work here" })?)
+}
+
+fn print_trials(out: &mut dyn Write, test: &SelfTest) -> Result<()> {
+    for Trial { byte, result } in &test.trials {
+        match result {
+            Ok(ns) => writeln!(out, "ok       {:14} {}: {ns:.0} ns a marker", "self-test", byte.describe())?,
+            Err(why) => writeln!(out, "without  {:14} {}: {why}", "self-test", byte.describe())?,
+        }
+    }
+    let chosen = match test.fast() {
+        Some(byte) => format!("--markers auto takes the {}", byte.describe()),
+        None => "--markers auto takes the breakpoint".to_owned(),
+    };
+    Ok(writeln!(out, "ok       {:14} {chosen}", "markers")?)
+}
+
+fn print_json(
+    out: &mut dyn Write,
+    checks: &[Check],
+    self_test: Option<&Result<SelfTest>>,
+    works: bool,
+) -> Result<()> {
+    let checks: Vec<_> = checks
+        .iter()
+        .map(|check| match &check.result {
+            Ok(found) => {
+                json!({"name": check.name, "required": check.required, "ok": true, "found": found})
+            }
+            Err(problem) => json!({
+                "name": check.name, "required": check.required, "ok": false,
+                "problem": problem.what, "remedy": problem.remedy,
+            }),
+        })
+        .collect();
+    let trials: Vec<_> = match self_test {
+        Some(Ok(test)) => test.trials.iter().map(trial_json).collect(),
+        _ => Vec::new(),
+    };
+    let fast = matches!(self_test, Some(Ok(test)) if test.fast().is_some());
+    let failure = self_test.and_then(|test| test.as_ref().err()).map(|error| format!("{error:#}"));
+    let report = json!({
+        "works": works,
+        "checks": checks,
+        "self_test": {"trials": trials, "failure": failure},
+        "markers_auto": if fast { "fast" } else { "safe" },
+    });
+    Ok(writeln!(out, "{}", serde_json::to_string_pretty(&report)?)?)
+}
+
+fn trial_json(trial: &Trial) -> serde_json::Value {
+    let byte = format!("{:?}", trial.byte).to_lowercase();
+    match &trial.result {
+        Ok(ns) => json!({"byte": byte, "ok": true, "ns_per_marker": ns}),
+        Err(why) => json!({"byte": byte, "ok": false, "problem": why}),
+    }
+}

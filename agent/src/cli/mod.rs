@@ -1,0 +1,110 @@
+//! The command line: one file a command.
+
+mod attach;
+mod doctor;
+mod in_flight;
+mod run;
+mod sites;
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::attach::programs::ProgramsError;
+use crate::preflight::subject;
+use crate::report;
+
+/// The hidden command by which this program becomes the subject of its own self-test.
+pub const SUBJECT_COMMAND: &str = "__self-test-subject";
+
+/// Exit statuses, as `--help` documents them.
+const FAILED: u8 = 1;
+const LOST: u8 = 3;
+
+/// Looks into a running Rust program from outside it: every call of its instrumented functions
+/// becomes a row in SQLite, with its outcome and the times that the kernel measured.
+#[derive(Debug, Parser)]
+#[command(
+    name = "exoscope",
+    version,
+    propagate_version = true,
+    after_help = "Exit status: 0 done; 1 failed; 2 wrong usage; 3 attach done, but records were lost \
+                  (the file says which). `run` exits with the status of the program."
+)]
+struct Cli {
+    /// Say more when something fails: causes, and the verifier's log.
+    #[arg(short, long, global = true)]
+    verbose: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Start a program and capture from before its `main` to after its end.
+    Run(run::Args),
+    /// Capture from a running process until it ends, --duration, Ctrl-C or SIGTERM.
+    Attach(attach::Args),
+    /// Say what works on this machine, and what to do about what does not.
+    Doctor(doctor::Args),
+    /// List the instrumented functions of a binary or a process.
+    Sites(sites::Args),
+    /// Sum up a file per function, and say first whether its data is complete.
+    Report(report::ReportArgs),
+    /// List single calls of a file.
+    Calls(report::CallsArgs),
+    /// List the errors of a file by where they began.
+    Errors(report::ErrorsArgs),
+    /// List the calls that have begun and not ended, oldest first.
+    InFlight(in_flight::Args),
+    #[command(name = SUBJECT_COMMAND, hide = true)]
+    Subject,
+}
+
+/// Runs the command line and gives back the exit status.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let result = match cli.command {
+        Command::Run(args) => run::run(&args),
+        Command::Attach(args) => attach::attach(&args),
+        Command::Doctor(args) => doctor::doctor(&args),
+        Command::Sites(args) => sites::sites(&args),
+        Command::Report(args) => printed(|out| report::report(&args, out)),
+        Command::Calls(args) => printed(|out| report::calls(&args, out)),
+        Command::Errors(args) => printed(|out| report::errors(&args, out)),
+        Command::InFlight(args) => in_flight::in_flight(&args),
+        Command::Subject => subject::run().map_err(Into::into).map(|()| ExitCode::SUCCESS),
+    };
+    result.unwrap_or_else(|error| {
+        complain(&error, cli.verbose);
+        ExitCode::from(FAILED)
+    })
+}
+
+/// Runs a command that prints to standard output. A reader that goes away is no failure.
+fn printed(
+    print: impl FnOnce(&mut dyn std::io::Write) -> anyhow::Result<()>,
+) -> anyhow::Result<ExitCode> {
+    let mut out = anstream::AutoStream::auto(std::io::stdout());
+    let result = print(&mut out).and_then(|()| Ok(out.flush()?));
+    match result {
+        Err(error) if is_closed_pipe(&error) => Ok(ExitCode::SUCCESS),
+        result => result.map(|()| ExitCode::SUCCESS),
+    }
+}
+
+fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    let io = error.downcast_ref::<std::io::Error>();
+    io.is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+}
+
+/// Prints an error as one sentence; its causes are part of it.
+fn complain(error: &anyhow::Error, verbose: bool) {
+    let mut err = anstream::AutoStream::auto(std::io::stderr());
+    // Nobody is left to tell where standard error is closed.
+    let _ = writeln!(err, "exoscope: {error:#}");
+    if verbose && let Some(ProgramsError::Rejected { log, .. }) = error.downcast_ref() {
+        let _ = writeln!(err, "\nthe verifier's log:\n{log}");
+    }
+}

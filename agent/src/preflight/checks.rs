@@ -1,0 +1,147 @@
+//! The checks behind `exoscope doctor`, and behind the sentence that `attach` fails with.
+
+use std::io;
+use std::path::Path;
+
+use aya_obj::generated::bpf_insn;
+use caps::{CapSet, Capability};
+
+use crate::attach::sys::{self, LoadError};
+
+/// One thing that capture needs or profits from.
+#[derive(Clone, Debug)]
+pub struct Check {
+    /// Stable name.
+    pub name: &'static str,
+    /// Capture can't work without it.
+    pub required: bool,
+    /// What was found; `Err` where it is missing.
+    pub result: Result<String, Problem>,
+}
+
+/// Something that is missing.
+#[derive(Clone, Debug)]
+pub struct Problem {
+    /// What is missing, and why.
+    pub what: String,
+    /// What to do about it.
+    pub remedy: String,
+}
+
+impl Problem {
+    fn new(what: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { what: what.into(), remedy: remedy.into() }
+    }
+}
+
+/// Every check, in the order in which one depends on another.
+pub fn all() -> Vec<Check> {
+    let check = |name, required, result| Check { name, required, result };
+    vec![
+        check("kernel", false, Ok(kernel())),
+        check("capabilities", true, capabilities()),
+        check("bpf", true, bpf()),
+        check("uprobe_multi", true, uprobe_multi()),
+        check("btf", false, btf()),
+    ]
+}
+
+/// Fails with one sentence about the first thing that capture can't do without.
+///
+/// # Errors
+/// What is missing and what to do.
+pub fn require() -> anyhow::Result<()> {
+    for check in all() {
+        if let (true, Err(problem)) = (check.required, &check.result) {
+            anyhow::bail!("can't capture here: {}; {}", problem.what, problem.remedy);
+        }
+    }
+    Ok(())
+}
+
+/// Release of the running kernel.
+pub fn kernel() -> String {
+    let uname = rustix::system::uname();
+    uname.release().to_string_lossy().into_owned()
+}
+
+/// Capabilities that attaching to another process through `/proc/PID` needs. `CAP_SYS_ADMIN`
+/// includes the first two.
+fn capabilities() -> Result<String, Problem> {
+    let has = |capability| caps::has_cap(None, CapSet::Effective, capability).unwrap_or(false);
+    let admin = has(Capability::CAP_SYS_ADMIN);
+    let needed = [
+        (Capability::CAP_BPF, admin),
+        (Capability::CAP_PERFMON, admin),
+        (Capability::CAP_SYS_PTRACE, false),
+    ];
+    let missing: Vec<String> = needed
+        .into_iter()
+        .filter(|&(capability, included)| !included && !has(capability))
+        .map(|(capability, _)| capability.to_string())
+        .collect();
+    if missing.is_empty() {
+        return Ok("CAP_BPF, CAP_PERFMON and CAP_SYS_PTRACE are there".to_owned());
+    }
+    Err(Problem::new(
+        format!("{} {} missing", missing.join(", "), if missing.len() == 1 { "is" } else { "are" }),
+        "run exoscope with sudo, or give it the capabilities with `setcap \
+         cap_bpf,cap_perfmon,cap_sys_ptrace+ep`",
+    ))
+}
+
+fn bpf() -> Result<String, Problem> {
+    match sys::create_ring("exoscope_check", 4096) {
+        Ok(_) => Ok("maps and ring buffers can be made".to_owned()),
+        Err(error) => Err(Problem::new(format!("the kernel refuses BPF ({error})"), bpf_remedy(&error))),
+    }
+}
+
+fn bpf_remedy(error: &io::Error) -> &'static str {
+    match error.raw_os_error() {
+        Some(libc::ENOSYS) => "it was built without CONFIG_BPF_SYSCALL: use another kernel",
+        Some(libc::EPERM | libc::EACCES) => {
+            "a container or a lockdown forbids it: run exoscope on the host, or allow the `bpf` \
+             system call"
+        }
+        Some(libc::EINVAL) => "its ring buffer is missing: Linux 5.8 or newer is needed",
+        _ => "see the kernel's log for the reason",
+    }
+}
+
+/// `r0 = 0; exit`.
+const NOTHING: [bpf_insn; 2] = [instruction(0xb7), instruction(0x95)];
+
+const fn instruction(code: u8) -> bpf_insn {
+    bpf_insn {
+        code,
+        _bitfield_align_1: [],
+        _bitfield_1: aya_obj::generated::__BindgenBitfieldUnit::new([0]),
+        off: 0,
+        imm: 0,
+    }
+}
+
+fn uprobe_multi() -> Result<String, Problem> {
+    match sys::load_program("exoscope_check", &NOTHING, c"Dual MIT/GPL") {
+        Ok(_) => Ok("many sites can be attached to by one link".to_owned()),
+        Err(LoadError { source, .. }) => Err(Problem::new(
+            format!("the kernel has no uprobe_multi links ({source})"),
+            "Linux 6.6 or newer with CONFIG_UPROBES is needed",
+        )),
+    }
+}
+
+/// Where the kernel describes its types.
+const BTF: &str = "/sys/kernel/btf/vmlinux";
+
+fn btf() -> Result<String, Problem> {
+    if Path::new(BTF).exists() {
+        return Ok(format!("{BTF} is there"));
+    }
+    Err(Problem::new(
+        format!("the kernel does not describe its types ({BTF} is missing)"),
+        "calls are captured all the same; figures of the kernel for each call need a kernel with \
+         CONFIG_DEBUG_INFO_BTF",
+    ))
+}

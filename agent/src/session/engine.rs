@@ -1,0 +1,331 @@
+//! The engine of a session: programs, links, and the two threads behind them.
+//!
+//! The consumer thread drains the rings and sends batches; the writer thread commits them. The
+//! engine is what the rest of a session holds to attach more, to end, and to be told of failures.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+
+use anyhow::{Context as _, Result, bail};
+use exoscope_abi::{Phase, table};
+use tokio::sync::oneshot;
+
+use super::binaries::Module;
+use crate::attach::programs::{Programs, Settings};
+use crate::attach::{BinaryPlan, Capture, Links, MarkerByte};
+use crate::capture::consumer::{Consumer, Progress};
+use crate::capture::shared::{OpenCalls, Totals};
+use crate::event::{AgentEvent, Batch, Function, Outcome};
+use crate::store::Store;
+use crate::target::process::{FileId, Target};
+use crate::target::select::Selection;
+
+/// Functions that libraries loaded during the session may bring.
+const SPARE_FUNCTIONS: u32 = 1024;
+/// Batches that wait for the writer at most: more than this is memory for nothing.
+const WAITING_BATCHES: usize = 4;
+
+/// What the writer is told.
+enum Message {
+    /// Functions that later batches name.
+    Functions(Vec<Function>),
+    /// Events to commit.
+    Batch(Box<Batch>),
+}
+
+/// What is captured of a target, and how.
+pub struct Plan<'a> {
+    /// The process.
+    pub target: &'a Target,
+    /// Which functions.
+    pub selection: &'a Selection,
+    /// Which ends.
+    pub capture: Capture,
+    /// Which byte of the markers.
+    pub byte: MarkerByte,
+    /// Bytes of all rings.
+    pub ring_bytes: u64,
+}
+
+/// What was attached to one module.
+#[derive(Clone, Debug, Default)]
+pub struct Attached {
+    /// Functions that were chosen.
+    pub functions: usize,
+    /// Sites that are attached to.
+    pub sites: usize,
+    /// What the person should know, in sentences.
+    pub warnings: Vec<(&'static str, String)>,
+}
+
+/// Programs and links, without the threads.
+pub struct Attachment {
+    programs: Programs,
+    links: Links,
+    capacity: u32,
+    functions: Vec<Function>,
+    numbers: HashMap<(String, String, u32), u32>,
+    modules: BTreeMap<FileId, Attached>,
+}
+
+impl Attachment {
+    /// Loads the programs, with room for the functions of `modules` and some more.
+    ///
+    /// # Errors
+    /// Where the kernel refuses maps or programs.
+    pub fn load(plan: &Plan<'_>, modules: &[Module]) -> Result<Self> {
+        let known: usize = modules.iter().map(|module| module.binary.functions.len()).sum();
+        let capacity = u32::try_from(known).unwrap_or(u32::MAX).saturating_add(SPARE_FUNCTIONS);
+        let programs = Programs::load(&Settings {
+            functions: capacity,
+            exits_only: plan.capture.exits_only(),
+            ring_bytes: plan.ring_bytes,
+            ..Settings::default()
+        })?;
+        Ok(Self {
+            programs,
+            links: Links::default(),
+            capacity,
+            functions: Vec::new(),
+            numbers: HashMap::new(),
+            modules: BTreeMap::new(),
+        })
+    }
+
+    /// The functions that are captured, by number.
+    pub fn functions(&self) -> &[Function] {
+        &self.functions
+    }
+
+    /// The modules that were looked at.
+    pub fn modules(&self) -> &BTreeMap<FileId, Attached> {
+        &self.modules
+    }
+
+    /// The table of open calls.
+    ///
+    /// # Errors
+    /// Where it can't be mapped.
+    pub fn open_calls(&self) -> Result<OpenCalls> {
+        OpenCalls::new(self.programs.array("TABLE")?, table::DEFAULT_BUCKETS)
+            .context("can't map the table of open calls")
+    }
+
+    /// The counts.
+    ///
+    /// # Errors
+    /// Where they can't be mapped.
+    pub fn totals(&self) -> Result<Totals> {
+        Totals::new(self.programs.array("TOTALS")?, self.capacity, self.programs.shards())
+            .context("can't map the counts")
+    }
+
+    /// Begins or ends the session for all programs.
+    ///
+    /// # Errors
+    /// Where the kernel refuses.
+    pub fn set_phase(&mut self, phase: Phase) -> Result<()> {
+        Ok(self.programs.set_phase(phase)?)
+    }
+
+    /// Attaches to the chosen functions of a module; gives back what was done.
+    ///
+    /// # Errors
+    /// Where the kernel refuses, or the target has ended; nothing of the module is attached then.
+    pub fn attach(&mut self, plan: &Plan<'_>, module: &Module) -> Result<Attached> {
+        let mut attached = Attached::default();
+        for (what, count) in &module.binary.rejected {
+            let name = module.file.name.display();
+            let text = format!("{count} markers of {name} are left out: {what}");
+            attached.warnings.push(("rejected", text));
+        }
+        let numbers = self.number(&module.binary.functions, plan.selection)?;
+        attached.functions = numbers.iter().flatten().count();
+        if attached.functions > 0 {
+            let byte = safest(plan.byte, module, &mut attached);
+            let binary_plan = BinaryPlan {
+                path: &module.file.open,
+                binary: &module.binary,
+                functions: &numbers,
+                pid: plan.target.pid(),
+                capture: plan.capture,
+                byte,
+            };
+            attached.sites = binary_plan.sites();
+            self.links.append(binary_plan.attach(&self.programs)?);
+            attached.warnings.extend(unraised(plan.target, module, &binary_plan)?);
+        }
+        self.modules.insert(module.id, attached.clone());
+        Ok(attached)
+    }
+
+    /// Gives each chosen function its number in the session.
+    fn number(&mut self, functions: &[Function], selection: &Selection) -> Result<Vec<Option<u32>>> {
+        let mut numbers = Vec::with_capacity(functions.len());
+        for function in functions {
+            if !selection.contains(&function.path) {
+                numbers.push(None);
+                continue;
+            }
+            let key = (function.path.clone(), function.file.clone(), function.line);
+            let next = self.functions.len() as u32;
+            let number = *self.numbers.entry(key).or_insert(next);
+            if number == next {
+                if number >= self.capacity {
+                    bail!(
+                        "libraries loaded during the session bring more than {SPARE_FUNCTIONS} \
+                         functions; choose fewer with --functions, or attach again"
+                    );
+                }
+                self.functions.push(function.clone());
+            }
+            numbers.push(Some(number));
+        }
+        Ok(numbers)
+    }
+}
+
+/// Fast markers need the fork guard beside them.
+fn safest(byte: MarkerByte, module: &Module, attached: &mut Attached) -> MarkerByte {
+    let guarded = module.binary.sites.iter().any(|site| site.function.is_none());
+    if guarded || !byte.is_fast() {
+        return byte;
+    }
+    let name = module.file.name.display();
+    let text = format!("{name} has no fork guard, so its markers are attached as breakpoints");
+    attached.warnings.push(("markers", text));
+    MarkerByte::Safe
+}
+
+/// Reads the semaphores back: one that is not raised means that something is silently missing.
+fn unraised(
+    target: &Target,
+    module: &Module,
+    plan: &BinaryPlan<'_>,
+) -> Result<Option<(&'static str, String)>> {
+    let offsets = plan.raised_semaphores();
+    let values = target.read_semaphores(module.id, &offsets)?;
+    let down = values.iter().filter(|value| value.unwrap_or(0) == 0).count();
+    let what = if plan.capture.exits_only() { "calls or error messages" } else { "error messages" };
+    Ok((down > 0).then(|| {
+        let name = module.file.name.display();
+        let text = format!(
+            "{down} of {} semaphores of {name} were not raised by the kernel, so {what} of their \
+             functions are missing",
+            offsets.len()
+        );
+        ("semaphore", text)
+    }))
+}
+
+/// The threads behind an attachment.
+pub struct Engine {
+    /// Programs and links.
+    pub attachment: Attachment,
+    /// What the person is told.
+    pub progress: Arc<Progress>,
+    stop: Arc<AtomicBool>,
+    sender: SyncSender<Message>,
+    consumer: JoinHandle<Consumer>,
+    writer: JoinHandle<(Store, Result<()>)>,
+    sent_functions: usize,
+}
+
+impl Engine {
+    /// Starts the threads. The receiver hears when the writer fails.
+    ///
+    /// # Errors
+    /// Where the arrays can't be mapped.
+    pub fn start(
+        mut attachment: Attachment,
+        store: Store,
+        capture: Capture,
+    ) -> Result<(Self, oneshot::Receiver<()>)> {
+        let progress = Arc::new(Progress::default());
+        let stop = Arc::new(AtomicBool::new(false));
+        let (sender, receiver) = sync_channel(WAITING_BATCHES);
+        let (failed, failure) = oneshot::channel();
+        let consumer = Consumer::new(
+            attachment.programs.take_rings(),
+            attachment.open_calls()?,
+            attachment.totals()?,
+            capture.exits_only(),
+            Arc::clone(&progress),
+        );
+        let consumer = {
+            let (stop, sender) = (Arc::clone(&stop), sender.clone());
+            spawn("consumer", move || {
+                consumer.run(&stop, |batch| sender.send(Message::Batch(Box::new(batch))).is_ok())
+            })?
+        };
+        let writer = spawn("writer", move || write_all(store, &receiver, failed))?;
+        let engine =
+            Self { attachment, progress, stop, sender, consumer, writer, sent_functions: 0 };
+        Ok((engine, failure))
+    }
+
+    /// Tells the writer of functions that were attached since the last time.
+    pub fn announce_functions(&mut self) {
+        let new = &self.attachment.functions()[self.sent_functions..];
+        if !new.is_empty() {
+            // A writer that is gone has told why.
+            let _ = self.sender.send(Message::Functions(new.to_vec()));
+            self.sent_functions = self.attachment.functions().len();
+        }
+    }
+
+    /// Records something that happened.
+    pub fn record(&self, events: Vec<AgentEvent>) {
+        let batch = Batch { events, ..Batch::default() };
+        let _ = self.sender.send(Message::Batch(Box::new(batch)));
+    }
+
+    /// Detaches, takes what is left in the rings, ends open calls with `outcome` at `end_ns`, and
+    /// gives back the store with what the writer said.
+    ///
+    /// # Errors
+    /// Where a thread died.
+    pub fn finish(mut self, outcome: Outcome, end_ns: u64) -> Result<(Store, Result<()>)> {
+        self.attachment.set_phase(Phase::Ending)?;
+        drop(std::mem::take(&mut self.attachment.links));
+        self.stop.store(true, Ordering::Release);
+        let mut consumer = self.consumer.join().map_err(|_| anyhow::anyhow!("the consumer died"))?;
+        consumer.finish(outcome, end_ns, |batch| {
+            let _ = self.sender.send(Message::Batch(Box::new(batch)));
+        });
+        drop(self.sender);
+        self.writer.join().map_err(|_| anyhow::anyhow!("the writer died"))
+    }
+}
+
+fn spawn<T: Send + 'static>(
+    name: &str,
+    run: impl FnOnce() -> T + Send + 'static,
+) -> Result<JoinHandle<T>> {
+    std::thread::Builder::new()
+        .name(format!("exo-{name}"))
+        .spawn(run)
+        .with_context(|| format!("can't start the {name} thread"))
+}
+
+/// Commits what comes until nobody sends any more, or until a commit fails.
+fn write_all(
+    mut store: Store,
+    messages: &Receiver<Message>,
+    failed: oneshot::Sender<()>,
+) -> (Store, Result<()>) {
+    for message in messages {
+        let result = match message {
+            Message::Functions(functions) => store.add_functions(&functions),
+            Message::Batch(batch) => store.write(&batch),
+        };
+        if let Err(error) = result {
+            let _ = failed.send(());
+            return (store, Err(error));
+        }
+    }
+    (store, Ok(()))
+}

@@ -1,0 +1,400 @@
+//! A session: from attaching to a target to a finished file.
+//!
+//! [`binaries`] finds what can be attached to, [`engine`] attaches and owns the threads, [`watch`]
+//! waits for the end, and [`progress`] tells the person.
+
+pub mod binaries;
+pub mod engine;
+pub mod progress;
+pub mod watch;
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+use clap::ValueEnum;
+use exoscope_abi::Phase;
+use serde::Serialize;
+
+use crate::attach::{Capture, MarkerByte};
+use crate::event::{AgentEvent, Function, Level, OpenCall, Outcome};
+use crate::preflight::checks;
+use crate::preflight::self_test::SelfTest;
+use crate::store::{ProcessInfo, SessionInfo, Store};
+use crate::target::launch::Launched;
+use crate::target::process::Target;
+use crate::target::select::Selection;
+use binaries::{Module, modules};
+use engine::{Attached, Attachment, Engine, Plan};
+use progress::Line;
+use watch::{End, Watched};
+
+/// What `--markers` takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Markers {
+    /// What the self-test allows.
+    Auto,
+    /// Breakpoints.
+    Safe,
+    /// The kernel's rewritten nops.
+    Fast,
+}
+
+/// What a session is to do.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The file, unless it is to be named after the target.
+    pub output: Option<PathBuf>,
+    /// Which functions.
+    pub selection: Selection,
+    /// Which ends of a call.
+    pub capture: Capture,
+    /// Which markers.
+    pub markers: Markers,
+    /// Bytes of all rings.
+    pub ring_bytes: u64,
+    /// How long at most.
+    pub duration: Option<Duration>,
+    /// Say nothing but errors.
+    pub quiet: bool,
+    /// The options as the user wrote them, for the file.
+    pub command_line: String,
+}
+
+/// A session that has ended.
+#[derive(Clone, Debug, Serialize)]
+pub struct Summary {
+    /// The file.
+    pub file: PathBuf,
+    /// The process.
+    pub pid: u32,
+    /// Calls in the file.
+    pub calls: u64,
+    /// Calls that are missing because a ring or the table of open calls was full.
+    pub lost: u64,
+    /// How long it captured, in nanoseconds.
+    pub duration_ns: u64,
+    /// Why it ended.
+    pub end_reason: String,
+    /// How the target ended, as a shell would report it, where it ended and that is known.
+    pub exit_status: Option<i32>,
+}
+
+/// Captures from a running process.
+///
+/// # Errors
+/// One sentence about what failed; nothing stays attached, and no file is left half-made.
+pub fn attach(target: Target, options: &Options) -> Result<Summary> {
+    let modules = modules(&target)?;
+    if modules.is_empty() {
+        bail!(
+            "process {} ({}) has no exoscope markers; build it with the feature that switches \
+             `exoscope/enabled` on, and start it again",
+            target.pid(),
+            target.name(),
+        );
+    }
+    Session::begin(target, &modules, options)?.watch(None)
+}
+
+/// Starts a program and captures until it ends.
+///
+/// # Errors
+/// As [`attach`]; the program is killed where it was started and can't be captured.
+pub fn run(words: &[String], options: &Options) -> Result<Summary> {
+    checks::require()?;
+    let has_markers = |pid| Ok(!modules(&Target::open(pid)?)?.is_empty());
+    let mut launched = Launched::start(words, has_markers)?;
+    let target = Target::open(launched.pid())?;
+    let modules = modules(&target)?;
+    let session = Session::begin(target, &modules, options)?;
+    launched.release()?;
+    session.watch(Some(launched))
+}
+
+/// Looks at a process for a moment: the calls that began meanwhile and are open at the end, oldest
+/// first, each with its function and its age in nanoseconds.
+///
+/// # Errors
+/// As [`attach`].
+pub fn in_flight(target: &Target, duration: Duration) -> Result<Vec<(Function, OpenCall, u64)>> {
+    let modules = modules(target)?;
+    if modules.is_empty() {
+        bail!("process {} ({}) has no exoscope markers", target.pid(), target.name());
+    }
+    checks::require()?;
+    let plan = Plan {
+        target,
+        selection: &Selection::default(),
+        capture: Capture::Full,
+        byte: marker_byte(Markers::Auto)?,
+        // Only the table of open calls is read: what the rings lose is not missed.
+        ring_bytes: 0,
+    };
+    let mut attachment = Attachment::load(&plan, &modules)?;
+    for module in &modules {
+        attachment.attach(&plan, module)?;
+    }
+    attachment.set_phase(Phase::Capturing)?;
+    std::thread::sleep(duration);
+    let now = crate::capture::consumer::monotonic_ns();
+    let open = attachment.open_calls()?.snapshot();
+    let functions = attachment.functions();
+    Ok(open
+        .into_iter()
+        .filter_map(|call| {
+            let function = functions.get(call.function as usize)?.clone();
+            let age = now.saturating_sub(call.start_ns);
+            Some((function, call, age))
+        })
+        .collect())
+}
+
+/// The byte of the markers to attach to.
+fn marker_byte(markers: Markers) -> Result<MarkerByte> {
+    if markers == Markers::Safe {
+        return Ok(MarkerByte::Safe);
+    }
+    let test = SelfTest::run(false)?;
+    match (test.fast(), markers) {
+        (Some(byte), _) => Ok(byte),
+        (None, Markers::Fast) => bail!(
+            "fast markers don't pass the self-test on this machine ({}); use --markers safe",
+            test.refusals()
+        ),
+        (None, _) => Ok(MarkerByte::Safe),
+    }
+}
+
+/// A session that captures.
+struct Session<'a> {
+    options: &'a Options,
+    target: Target,
+    byte: MarkerByte,
+    output: PathBuf,
+    engine: Engine,
+    failure: tokio::sync::oneshot::Receiver<()>,
+    line: Line,
+    began: Instant,
+}
+
+impl<'a> Session<'a> {
+    /// Attaches to everything that was found, and begins.
+    fn begin(target: Target, modules: &[Module], options: &'a Options) -> Result<Self> {
+        let functions: Vec<Function> =
+            modules.iter().flat_map(|module| module.binary.functions.clone()).collect();
+        options.selection.check(&functions)?;
+        checks::require()?;
+        let byte = marker_byte(options.markers)?;
+        let output = options.output.clone().unwrap_or_else(|| default_output(&target));
+        let mut store = Store::open(&output, SessionInfo::now(options.command_line.clone()))?;
+        let prepared = store
+            .add_process(&process_info(&target, modules))
+            .and_then(|()| Self::attach_all(&target, modules, options, byte));
+        let (attachment, attached) = match prepared {
+            Ok(prepared) => prepared,
+            Err(error) => {
+                // The first failure is the one to tell; the file is as it was either way.
+                let _ = store.abandon();
+                return Err(error);
+            }
+        };
+        let (mut engine, failure) = Engine::start(attachment, store, options.capture)?;
+        engine.announce_functions();
+        engine.attachment.set_phase(Phase::Capturing)?;
+        let line = Line::new(engine.progress.clone(), &output, options.quiet);
+        let began = Instant::now();
+        let session = Self { options, target, byte, output, engine, failure, line, began };
+        session.tell_attached(&attached);
+        Ok(session)
+    }
+
+    fn plan<'b>(target: &'b Target, options: &'b Options, byte: MarkerByte) -> Plan<'b> {
+        Plan {
+            target,
+            selection: &options.selection,
+            capture: options.capture,
+            byte,
+            ring_bytes: options.ring_bytes,
+        }
+    }
+
+    fn attach_all(
+        target: &Target,
+        modules: &[Module],
+        options: &Options,
+        byte: MarkerByte,
+    ) -> Result<(Attachment, Vec<Attached>)> {
+        let plan = Self::plan(target, options, byte);
+        let mut attachment = Attachment::load(&plan, modules)?;
+        let attached = modules
+            .iter()
+            .map(|module| attachment.attach(&plan, module))
+            .collect::<Result<Vec<_>>>()?;
+        Ok((attachment, attached))
+    }
+
+    /// Says and records what was attached, and what the person should know of it.
+    fn tell_attached(&self, attached: &[Attached]) {
+        let functions: usize = attached.iter().map(|one| one.functions).sum();
+        let sites: usize = attached.iter().map(|one| one.sites).sum();
+        let markers = if self.byte.is_fast() { "fast" } else { "safe" };
+        let sentence = format!(
+            "attached to {} (process {}): {functions} functions at {sites} sites with {markers} \
+             markers; writing {}",
+            self.target.name(),
+            self.target.pid(),
+            self.output.display(),
+        );
+        self.say(&sentence);
+        let mut events = vec![event(Level::Info, "attached", sentence)];
+        for (kind, warning) in attached.iter().flat_map(|one| one.warnings.clone()) {
+            self.say(&format!("warning: {warning}"));
+            events.push(event(Level::Warning, kind, warning));
+        }
+        self.engine.record(events);
+    }
+
+    fn say(&self, sentence: &str) {
+        if !self.options.quiet {
+            self.line.say(sentence);
+        }
+    }
+
+    /// Attaches to libraries that the target has loaded since the last time.
+    fn attach_new_modules(&mut self) -> Result<()> {
+        let found = binaries::unseen_modules(&self.target, self.engine.attachment.modules())?;
+        if found.is_empty() {
+            return Ok(());
+        }
+        let plan = Self::plan(&self.target, self.options, self.byte);
+        let mut attached = Vec::new();
+        for module in &found {
+            attached.push(self.engine.attachment.attach(&plan, module)?);
+        }
+        self.engine.announce_functions();
+        self.tell_attached(&attached);
+        Ok(())
+    }
+
+    /// Waits for the end of the session and finishes its file.
+    fn watch(mut self, launched: Option<Launched>) -> Result<Summary> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let end = runtime.block_on(watch::until_end(&mut self, launched.as_ref()))?;
+        self.line.clear();
+        let duration = self.began.elapsed();
+        let progress = self.engine.progress.clone();
+        let (mut store, written) = self.engine.finish(end.outcome(), end.at_ns)?;
+        let finished = store.finish(&end.for_store());
+        if let Err(error) = written.and(finished) {
+            bail!(
+                "the session ended early: {error:#}; what was committed before is in {}",
+                self.output.display()
+            );
+        }
+        let load = |count: &std::sync::atomic::AtomicU64| {
+            count.load(std::sync::atomic::Ordering::Relaxed)
+        };
+        let summary = Summary {
+            file: self.output,
+            pid: self.target.pid(),
+            calls: load(&progress.calls),
+            lost: load(&progress.lost),
+            duration_ns: u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX),
+            end_reason: end.reason.to_owned(),
+            exit_status: end.exit_status,
+        };
+        if !self.options.quiet {
+            eprintln!("exoscope: {}", summary.sentence());
+        }
+        Ok(summary)
+    }
+}
+
+impl Watched for Session<'_> {
+    fn target(&self) -> &Target {
+        &self.target
+    }
+
+    fn duration(&self) -> Option<Duration> {
+        self.options.duration
+    }
+
+    fn failure(&mut self) -> &mut tokio::sync::oneshot::Receiver<()> {
+        &mut self.failure
+    }
+
+    fn tick(&mut self) {
+        self.line.tick();
+    }
+
+    fn look_for_modules(&mut self) {
+        // A target that is ending has no maps; its end is seen by itself.
+        if let Err(error) = self.attach_new_modules()
+            && !self.target.has_ended()
+        {
+            let sentence = format!("a library of the target is not captured: {error:#}");
+            self.say(&format!("warning: {sentence}"));
+            self.engine.record(vec![event(Level::Warning, "library", sentence)]);
+        }
+    }
+}
+
+impl Summary {
+    fn sentence(&self) -> String {
+        let seconds = Duration::from_nanos(self.duration_ns).as_secs_f64();
+        let calls = indicatif::HumanCount(self.calls);
+        let file = self.file.display();
+        let lost = match self.lost {
+            0 => "nothing lost".to_owned(),
+            lost => format!("{} LOST (a larger --ring-size helps)", indicatif::HumanCount(lost)),
+        };
+        format!("{calls} calls in {seconds:.1} s, {lost}; `exoscope report {file}` sums them up")
+    }
+}
+
+fn event(level: Level, kind: &'static str, message: String) -> AgentEvent {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let at_unix_ns = i64::try_from(since.unwrap_or_default().as_nanos()).unwrap_or(i64::MAX);
+    AgentEvent { at_unix_ns, level, kind, message }
+}
+
+fn process_info(target: &Target, modules: &[Module]) -> ProcessInfo {
+    let link = target.executable_link();
+    let executable = modules.iter().find(|module| module.file.open == link);
+    let build_id = executable.map(|module| module.binary.build_id.clone());
+    ProcessInfo {
+        pid: target.pid(),
+        command: target.command(),
+        executable: target.executable().display().to_string(),
+        build_id: build_id.filter(|id| !id.is_empty()),
+    }
+}
+
+/// `exoscope-NAME-PID.db` in the current folder.
+fn default_output(target: &Target) -> PathBuf {
+    let executable = target.executable();
+    let name = executable.file_name().map(|name| name.to_string_lossy().into_owned());
+    let name: String = name
+        .unwrap_or_else(|| target.name())
+        .trim_end_matches(" (deleted)")
+        .chars()
+        .map(|c| if c.is_alphanumeric() || "-_.".contains(c) { c } else { '_' })
+        .collect();
+    PathBuf::from(format!("exoscope-{name}-{}.db", target.pid()))
+}
+
+/// How the session ended, for the file.
+impl End {
+    fn outcome(&self) -> Outcome {
+        if self.target_ended { Outcome::TargetDied } else { Outcome::Unfinished }
+    }
+
+    fn for_store(&self) -> crate::store::SessionEnd {
+        crate::store::SessionEnd {
+            ended_unix_ns: event(Level::Info, "", String::new()).at_unix_ns,
+            reason: self.reason.to_owned(),
+            exit_status: self.exit_status,
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! Waiting for the end of a session: the target's, the user's, or the writer's.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+
+use crate::capture::consumer::monotonic_ns;
+use crate::target::launch::{self, Launched};
+use crate::target::process::Target;
+
+/// How often the progress line is drawn, and how often new libraries are looked for.
+const TICK: Duration = Duration::from_millis(250);
+/// How often a started program that has ended is asked for its status, and how long.
+const STATUS_WAIT: (Duration, u32) = (Duration::from_millis(2), 500);
+
+/// What is watched.
+pub trait Watched {
+    /// The process.
+    fn target(&self) -> &Target;
+    /// How long at most.
+    fn duration(&self) -> Option<Duration>;
+    /// Hears when the writer fails.
+    fn failure(&mut self) -> &mut oneshot::Receiver<()>;
+    /// Called a few times a second.
+    fn tick(&mut self);
+    /// Called a few times a second: the target may have loaded a library.
+    fn look_for_modules(&mut self);
+}
+
+/// How a session ended.
+#[derive(Clone, Copy, Debug)]
+pub struct End {
+    /// In a few words.
+    pub reason: &'static str,
+    /// The target ended.
+    pub target_ended: bool,
+    /// Its status, where that is known.
+    pub exit_status: Option<i32>,
+    /// `CLOCK_MONOTONIC` nanoseconds.
+    pub at_ns: u64,
+}
+
+impl End {
+    fn now(reason: &'static str) -> Self {
+        Self { reason, target_ended: false, exit_status: None, at_ns: monotonic_ns() }
+    }
+}
+
+/// Waits until the session is to end.
+///
+/// The first Ctrl-C or SIGTERM while a started program runs belongs to the program (a terminal has
+/// sent the first to it already); the second one ends the session.
+///
+/// # Errors
+/// Where signals or the process can't be waited for.
+pub async fn until_end(watched: &mut impl Watched, launched: Option<&Launched>) -> Result<End> {
+    let pidfd = watched.target().pidfd().try_clone()?;
+    // SAFETY: an `OwnedFd` gives the same open descriptor until it is dropped with `ended`.
+    let ended = unsafe { AsyncFd::register_with_interest(pidfd, Interest::READABLE) }
+        .context("can't wait for the end of the target")?;
+    let mut interrupts = signal(SignalKind::interrupt())?;
+    let mut terminations = signal(SignalKind::terminate())?;
+    let mut ticks = interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let deadline = watched.duration().map(|duration| Instant::now() + duration);
+    let mut left_to_program = launched.is_some();
+    loop {
+        tokio::select! {
+            biased;
+            _ = ended.readable() => return Ok(target_ended(watched.target(), launched).await),
+            _ = interrupts.recv() => {
+                if !std::mem::take(&mut left_to_program) {
+                    return Ok(End::now("interrupted"));
+                }
+            }
+            _ = terminations.recv() => match launched {
+                Some(program) if std::mem::take(&mut left_to_program) => program.signal(libc::SIGTERM),
+                _ => return Ok(End::now("terminated")),
+            },
+            () = until(deadline) => return Ok(End::now("duration")),
+            _ = watched.failure() => return Ok(End::now("the file could not be written")),
+            _ = ticks.tick() => {
+                watched.tick();
+                watched.look_for_modules();
+            }
+        }
+    }
+}
+
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn target_ended(target: &Target, launched: Option<&Launched>) -> End {
+    let mut end = End { target_ended: true, ..End::now("the target ended") };
+    let status = match launched {
+        Some(program) => program_status(program).await,
+        None => target.exit_info(),
+    };
+    end.exit_status = status.map(launch::End::status);
+    end.reason = match status {
+        Some(launch::End::Exited(_)) => "the target exited",
+        Some(launch::End::Killed(_)) => "the target was killed by a signal",
+        None => end.reason,
+    };
+    end
+}
+
+/// The status of a started program. Its pidfd may tell of the end a moment before `wait` does.
+async fn program_status(program: &Launched) -> Option<launch::End> {
+    let (pause, times) = STATUS_WAIT;
+    for _ in 0..times {
+        if let Some(end) = program.end() {
+            return Some(end);
+        }
+        tokio::time::sleep(pause).await;
+    }
+    None
+}
