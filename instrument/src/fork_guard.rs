@@ -238,18 +238,12 @@ mod tests {
     /// A forked child runs a call into a page that only the child's handler made.
     #[test]
     fn a_child_gets_the_missing_page() {
-        // SAFETY: an anonymous page of our own, given back at once, so that its address is free.
+        // SAFETY: an anonymous page of our own, which, as a trampoline, is not copied by `fork`.
         let page = unsafe {
-            let page = libc::mmap(
-                null_mut(),
-                PAGE,
-                libc::PROT_NONE,
-                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
-                -1,
-                0,
-            );
+            let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+            let page = libc::mmap(null_mut(), PAGE, libc::PROT_NONE, flags, -1, 0);
             assert_ne!(page, libc::MAP_FAILED);
-            libc::munmap(page, PAGE);
+            assert_eq!(libc::madvise(page, PAGE, libc::MADV_DONTFORK), 0);
             page as usize
         };
         // SAFETY: the child calls nothing but the page and `_exit`.

@@ -32,7 +32,7 @@ impl Parse for Options {
         while !input.is_empty() {
             let name = option(input, &mut options)?;
             if let Some(name) = name {
-                if seen.iter().any(|other| name == *other) {
+                if seen.contains(&name) {
                     let message = format!("`{name}` is given twice: keep one of them");
                     return Err(syn::Error::new(name.span(), message));
                 }
