@@ -1,0 +1,143 @@
+-- Version 1 of the tables. They are the store's own; what others rely on are the views.
+
+-- One attach-to-detach run. Its calls have the numbers above call_base, up to call_last.
+CREATE TABLE session (
+  session_id INTEGER PRIMARY KEY,
+  started_unix_ns INTEGER NOT NULL,
+  started_ns INTEGER NOT NULL,     -- CLOCK_MONOTONIC at started_unix_ns
+  ended_unix_ns INTEGER,
+  end_reason TEXT,                 -- NULL while the session is being written
+  host TEXT NOT NULL,
+  kernel TEXT NOT NULL,
+  agent_version TEXT NOT NULL,
+  options TEXT NOT NULL,
+  call_base INTEGER NOT NULL,
+  call_last INTEGER NOT NULL DEFAULT 9223372036854775807,
+  looked_ns INTEGER                -- CLOCK_MONOTONIC of the last look at the open calls
+) STRICT;
+
+-- The target of a session.
+CREATE TABLE process (
+  session_id INTEGER PRIMARY KEY,
+  pid INTEGER NOT NULL,
+  command TEXT NOT NULL,
+  executable TEXT NOT NULL,
+  build_id TEXT,
+  exit_status INTEGER
+) STRICT;
+
+-- The functions of all sessions; sessions share them.
+CREATE TABLE function (
+  function_id INTEGER PRIMARY KEY,
+  path TEXT NOT NULL,
+  file TEXT NOT NULL,
+  line INTEGER NOT NULL,
+  UNIQUE (path, file, line)
+) STRICT;
+
+-- The calls. Written millions of times a second, so: no secondary index, and small numbers where
+-- the views can compute the large ones.
+CREATE TABLE call (
+  call_id INTEGER PRIMARY KEY,
+  parent_step INTEGER,             -- call_id less that of the parent
+  function_id INTEGER NOT NULL,
+  tid INTEGER NOT NULL,
+  start INTEGER NOT NULL,          -- nanoseconds since the session's started_ns
+  duration_ns INTEGER NOT NULL,
+  self_ns INTEGER,                 -- NULL where it equals duration_ns
+  outcome INTEGER NOT NULL         -- 0 ok, 1 err, 2 panic, 3 cancelled, 4 unfinished, 5 target_died
+) STRICT;
+
+-- The calls that ended in an error or a panic once more: what `errors` is computed from.
+CREATE TABLE failed (
+  call_id INTEGER PRIMARY KEY,
+  parent_id INTEGER,
+  function_id INTEGER NOT NULL,
+  end_ns INTEGER NOT NULL          -- CLOCK_MONOTONIC
+) STRICT;
+CREATE INDEX failed_by_parent ON failed (parent_id, end_ns) WHERE parent_id IS NOT NULL;
+
+-- What the error or panic of a call said.
+CREATE TABLE error_detail (
+  call_id INTEGER PRIMARY KEY,
+  kind_id INTEGER,
+  message_id INTEGER,
+  truncated INTEGER NOT NULL
+) STRICT;
+
+-- Texts of error_detail. One text may stand here more than once.
+CREATE TABLE text (
+  text_id INTEGER PRIMARY KEY,
+  text TEXT NOT NULL
+) STRICT;
+
+-- Ends of calls that began before the session.
+CREATE TABLE unmatched_exit (
+  session_id INTEGER NOT NULL,
+  function_id INTEGER NOT NULL,
+  tid INTEGER NOT NULL,
+  at_ns INTEGER NOT NULL,          -- CLOCK_MONOTONIC
+  outcome INTEGER NOT NULL
+) STRICT;
+
+-- The calls that were open at the last look of the session that is being written.
+CREATE TABLE open_call (
+  call_id INTEGER PRIMARY KEY,
+  parent_id INTEGER,
+  function_id INTEGER NOT NULL,
+  tid INTEGER NOT NULL,
+  start_ns INTEGER NOT NULL        -- CLOCK_MONOTONIC
+) STRICT;
+
+-- Sums over the rows of `call`, kept up to date by every commit.
+CREATE TABLE function_stat (
+  function_id INTEGER NOT NULL,
+  session_id INTEGER NOT NULL,
+  calls INTEGER NOT NULL,
+  ok INTEGER NOT NULL,
+  err INTEGER NOT NULL,
+  panic INTEGER NOT NULL,
+  cancelled INTEGER NOT NULL,
+  unfinished INTEGER NOT NULL,
+  target_died INTEGER NOT NULL,
+  total_ns INTEGER NOT NULL,
+  self_ns INTEGER NOT NULL,
+  min_ns INTEGER NOT NULL,
+  max_ns INTEGER NOT NULL,
+  PRIMARY KEY (function_id, session_id)
+) STRICT, WITHOUT ROWID;
+
+-- Rows of `call` by duration: buckets of at most 1/128 of their value, named by their middle. While a
+-- session is being written, the calls of the last second may be missing.
+CREATE TABLE duration_bucket (
+  function_id INTEGER NOT NULL,
+  middle_ns INTEGER NOT NULL,
+  calls INTEGER NOT NULL,
+  PRIMARY KEY (function_id, middle_ns)
+) STRICT, WITHOUT ROWID;
+
+-- What the kernel counted, apart from the records.
+CREATE TABLE kernel_count (
+  function_id INTEGER NOT NULL,
+  session_id INTEGER NOT NULL,
+  calls INTEGER NOT NULL,
+  err INTEGER NOT NULL,
+  panic INTEGER NOT NULL,
+  cancelled INTEGER NOT NULL,
+  lost_ring INTEGER NOT NULL,
+  lost_table INTEGER NOT NULL,
+  unmatched INTEGER NOT NULL,
+  replaced INTEGER NOT NULL,
+  lost_detail INTEGER NOT NULL,
+  histogram BLOB NOT NULL,         -- little-endian 64-bit counts by power of two; zeros at the end left out
+  PRIMARY KEY (function_id, session_id)
+) STRICT, WITHOUT ROWID;
+
+-- What the agent did or met, in words.
+CREATE TABLE agent_event (
+  session_id INTEGER NOT NULL,
+  at_unix_ns INTEGER NOT NULL,
+  level TEXT NOT NULL,
+  kind TEXT NOT NULL,
+  message TEXT NOT NULL
+) STRICT;

@@ -1,0 +1,223 @@
+-- The stable interface. Columns that no later version may take away come first; what comes after
+-- them is an addition. Only what SQLite 3.38 has is used, so that older programs can read it too.
+
+CREATE VIEW sessions AS
+SELECT session_id, started_unix_ns, ended_unix_ns, end_reason, host, kernel, agent_version, options,
+  started_ns
+FROM session;
+
+CREATE VIEW processes AS
+SELECT session_id, pid, command, executable, build_id, exit_status
+FROM process;
+
+CREATE VIEW calls AS
+SELECT
+  c.call_id,
+  c.call_id - c.parent_step AS parent_id,
+  s.session_id,
+  p.pid,
+  c.tid,
+  f.path AS function,
+  f.file,
+  f.line,
+  s.started_ns + c.start AS start_ns,
+  s.started_unix_ns + c.start AS start_unix_ns,
+  c.duration_ns,
+  CASE c.outcome WHEN 0 THEN 'ok' WHEN 1 THEN 'err' WHEN 2 THEN 'panic' WHEN 3 THEN 'cancelled'
+    WHEN 4 THEN 'unfinished' WHEN 5 THEN 'target_died' END AS outcome,
+  coalesce(message.text, kind.text) AS error,
+  NULL AS fields,
+  NULL AS cpu_ns,
+  NULL AS runqueue_ns,
+  NULL AS blocked_ns,
+  NULL AS minor_faults,
+  NULL AS major_faults,
+  NULL AS rss_delta_bytes,
+  coalesce(c.self_ns, c.duration_ns) AS self_ns,
+  kind.text AS error_kind,
+  d.truncated AS error_truncated
+FROM session s
+JOIN call c ON c.call_id > s.call_base AND c.call_id <= s.call_last
+JOIN function f ON f.function_id = c.function_id
+LEFT JOIN process p ON p.session_id = s.session_id
+LEFT JOIN error_detail d ON d.call_id = c.call_id
+LEFT JOIN text kind ON kind.text_id = d.kind_id
+LEFT JOIN text message ON message.text_id = d.message_id;
+
+-- total_ns and self_ns are plain sums over all rows of the function: a recursive call counts in the
+-- total of its outer ones and again in its own. Calls that were open at the end of the session
+-- count with the time they had lasted by then. A percentile is the smallest duration that so many
+-- per cent of the calls did not exceed, at most 0.4 % off.
+CREATE VIEW functions AS
+WITH stat AS (
+  SELECT function_id, sum(calls) AS calls, sum(ok) AS ok, sum(err) AS err, sum(panic) AS panic,
+    sum(cancelled) AS cancelled, sum(unfinished) AS unfinished, sum(target_died) AS target_died,
+    sum(total_ns) AS total_ns, sum(self_ns) AS self_ns, min(min_ns) AS min_ns, max(max_ns) AS max_ns
+  FROM function_stat GROUP BY function_id
+), reached AS (
+  SELECT function_id, middle_ns,
+    100 * sum(calls) OVER (PARTITION BY function_id ORDER BY middle_ns) AS calls_100,
+    sum(calls) OVER (PARTITION BY function_id) AS all_calls
+  FROM duration_bucket
+), percentile AS (
+  SELECT function_id,
+    min(CASE WHEN calls_100 >= 50 * all_calls THEN middle_ns END) AS p50_ns,
+    min(CASE WHEN calls_100 >= 90 * all_calls THEN middle_ns END) AS p90_ns,
+    min(CASE WHEN calls_100 >= 99 * all_calls THEN middle_ns END) AS p99_ns
+  FROM reached
+  GROUP BY function_id
+)
+SELECT
+  f.path AS function,
+  f.file,
+  f.line,
+  coalesce(stat.calls, 0) AS calls,
+  coalesce(ok, 0) AS ok,
+  coalesce(err, 0) AS err,
+  coalesce(panic, 0) AS panic,
+  coalesce(cancelled, 0) AS cancelled,
+  coalesce(unfinished, 0) AS unfinished,
+  coalesce(target_died, 0) AS target_died,
+  coalesce(total_ns, 0) AS total_ns,
+  coalesce(self_ns, 0) AS self_ns,
+  min_ns,
+  max(min_ns, min(p50_ns, max_ns)) AS p50_ns,
+  max(min_ns, min(p90_ns, max_ns)) AS p90_ns,
+  max(min_ns, min(p99_ns, max_ns)) AS p99_ns,
+  max_ns,
+  NULL AS cpu_ns
+FROM function f
+LEFT JOIN stat ON stat.function_id = f.function_id
+LEFT JOIN percentile ON percentile.function_id = f.function_id;
+
+-- One row per function, kind and message in which errors began. A call that failed got its error
+-- from the last of its direct calls to end among those that failed; where none failed, the error
+-- began in it. So an earlier attempt of a loop that retries is an error of its own. `count` says
+-- how many errors began so, `frames` how many calls the farthest of them ended, its origin included.
+CREATE VIEW errors AS
+WITH RECURSIVE travelled (origin_id, call_id, frames) AS (
+  SELECT call_id, call_id, 1 FROM failed f
+  WHERE NOT EXISTS (SELECT 1 FROM failed child WHERE child.parent_id = f.call_id)
+  UNION ALL
+  SELECT t.origin_id, f.parent_id, t.frames + 1
+  FROM travelled t
+  JOIN failed f ON f.call_id = t.call_id
+  JOIN failed parent ON parent.call_id = f.parent_id
+  WHERE t.frames < 10000000 AND NOT EXISTS (
+    SELECT 1 FROM failed later
+    WHERE later.parent_id = f.parent_id
+      AND (later.end_ns, later.call_id) > (f.end_ns, f.call_id))
+), origin AS (
+  SELECT origin_id, max(frames) AS frames FROM travelled GROUP BY origin_id
+)
+SELECT
+  min(origin_id) AS origin_call_id,
+  function.path AS function,
+  kind.text AS kind,
+  message.text AS message,
+  count(*) AS count,
+  max(frames) AS frames
+FROM origin
+JOIN failed ON failed.call_id = origin_id
+JOIN function ON function.function_id = failed.function_id
+LEFT JOIN error_detail d ON d.call_id = origin_id
+LEFT JOIN text kind ON kind.text_id = d.kind_id
+LEFT JOIN text message ON message.text_id = d.message_id
+GROUP BY function.path, kind.text, message.text;
+
+-- The calls begun and not ended by the last look; none once the session has ended.
+CREATE VIEW in_flight AS
+SELECT
+  o.call_id,
+  f.path AS function,
+  o.tid,
+  o.start_ns,
+  max(0, s.looked_ns - o.start_ns) AS age_ns,
+  o.parent_id
+FROM open_call o
+JOIN session s ON o.call_id > s.call_base AND o.call_id <= s.call_last AND s.end_reason IS NULL
+JOIN function f ON f.function_id = o.function_id
+WHERE NOT EXISTS (SELECT 1 FROM call c WHERE c.call_id = o.call_id);
+
+-- What the kernel counted beside the rows that are here. `reason` is NULL where there is nothing to say.
+CREATE VIEW completeness AS
+WITH opened AS (
+  SELECT function_id, count(*) AS calls FROM open_call o
+  WHERE NOT EXISTS (SELECT 1 FROM call c WHERE c.call_id = o.call_id)
+  GROUP BY function_id
+), part AS (
+  SELECT k.*, s.end_reason,
+    max(0, k.calls - coalesce(stat.calls, 0) - coalesce(opened.calls, 0)) AS missing
+  FROM kernel_count k
+  JOIN session s ON s.session_id = k.session_id
+  LEFT JOIN function_stat stat
+    ON stat.function_id = k.function_id AND stat.session_id = k.session_id
+  LEFT JOIN opened ON opened.function_id = k.function_id AND s.end_reason IS NULL
+), counted AS (
+  SELECT function_id, sum(calls) AS calls, sum(missing) AS missing, sum(lost_ring) AS lost_ring,
+    sum(lost_table) AS lost_table, sum(unmatched) AS unmatched, sum(replaced) AS replaced,
+    sum(lost_detail) AS lost_detail,
+    sum(CASE WHEN end_reason IS NULL THEN missing END) AS pending,
+    sum(CASE WHEN end_reason IS NOT NULL THEN max(0, missing - lost_ring - lost_table) END)
+      AS unexplained
+  FROM part GROUP BY function_id
+), stored AS (
+  SELECT function_id, sum(calls) AS calls FROM function_stat GROUP BY function_id
+)
+SELECT
+  f.path AS function,
+  coalesce(counted.calls, 0) AS calls_counted,
+  coalesce(stored.calls, 0) AS calls_stored,
+  coalesce(missing, 0) AS calls_missing,
+  nullif(substr(
+    CASE WHEN lost_ring > 0 THEN printf('; %,d %s lost: the ring was full (raise --ring-size)',
+      lost_ring, iif(lost_ring = 1, 'record', 'records')) ELSE '' END
+    || CASE WHEN lost_table > 0 THEN
+      printf('; %,d %s not followed: the table of open calls was full',
+        lost_table, iif(lost_table = 1, 'call', 'calls')) ELSE '' END
+    || CASE WHEN unmatched > 0 THEN
+      printf('; %,d %s without a beginning: %s began before the session', unmatched,
+        iif(unmatched = 1, 'end', 'ends'), iif(unmatched = 1, 'that call', 'those calls'))
+      ELSE '' END
+    || CASE WHEN replaced > 0 THEN printf('; %,d %s never seen: stored as unfinished',
+      replaced, iif(replaced = 1, 'end', 'ends')) ELSE '' END
+    || CASE WHEN lost_detail > 0 THEN printf('; %,d error %s lost',
+      lost_detail, iif(lost_detail = 1, 'message', 'messages')) ELSE '' END
+    || CASE WHEN pending > lost_ring + lost_table THEN
+      '; the session is being written: calls are on their way' ELSE '' END
+    || CASE WHEN unexplained > 0 THEN printf('; %,d %s never written: the session was cut short',
+      unexplained, iif(unexplained = 1, 'call', 'calls')) ELSE '' END,
+    3), '') AS reason
+FROM function f
+LEFT JOIN counted ON counted.function_id = f.function_id
+LEFT JOIN stored ON stored.function_id = f.function_id;
+
+CREATE VIEW unmatched_exits AS
+SELECT
+  u.session_id,
+  f.path AS function,
+  u.tid,
+  u.at_ns,
+  CASE u.outcome WHEN 0 THEN 'ok' WHEN 1 THEN 'err' WHEN 2 THEN 'panic' WHEN 3 THEN 'cancelled'
+    WHEN 4 THEN 'unfinished' WHEN 5 THEN 'target_died' END AS outcome
+FROM unmatched_exit u JOIN function f ON f.function_id = u.function_id;
+
+CREATE VIEW agent_events AS
+SELECT at_unix_ns, level, kind, message, session_id FROM agent_event;
+
+-- Not recorded yet: these views have their columns and no rows.
+CREATE VIEW process_stats AS
+SELECT NULL AS session_id, NULL AS pid, NULL AS at_ns, NULL AS rss_bytes, NULL AS anon_bytes,
+  NULL AS swap_bytes, NULL AS cpu_user_ns, NULL AS cpu_system_ns, NULL AS minor_faults,
+  NULL AS major_faults, NULL AS voluntary_switches, NULL AS involuntary_switches, NULL AS threads,
+  NULL AS source
+WHERE false;
+
+CREATE VIEW thread_stats AS
+SELECT NULL AS session_id, NULL AS pid, NULL AS tid, NULL AS name, NULL AS at_ns, NULL AS cpu_ns,
+  NULL AS runqueue_ns, NULL AS blocked_ns
+WHERE false;
+
+CREATE VIEW samples AS
+SELECT NULL AS session_id, NULL AS pid, NULL AS tid, NULL AS at_ns, NULL AS call_id, NULL AS stack
+WHERE false;

@@ -1,0 +1,137 @@
+//! One batch, one transaction.
+
+use std::collections::HashMap;
+
+use anyhow::{Context as _, Result};
+use rusqlite::{Connection, TransactionBehavior, params};
+
+use super::details::{self, Texts};
+use super::durations::Durations;
+use super::open_calls::OpenCalls;
+use super::tally::Tally;
+use super::{Session, Store, calls, counts, integer, open_calls, session};
+use crate::event::{AgentEvent, Batch, Level, UnmatchedExit};
+
+/// What the store remembers of earlier batches. Only a commit changes it.
+#[derive(Default)]
+pub(super) struct Memory {
+    texts: Texts,
+    pub(super) durations: Durations,
+    open: OpenCalls,
+    /// Sum of all kernel counts by `function_id`: they only grow, so an equal sum means no change.
+    counted: HashMap<i64, u64>,
+}
+
+impl Store {
+    /// Writes a batch: all of it or nothing.
+    ///
+    /// # Errors
+    /// Where SQLite can't write, or where an event names a function that the session does not have.
+    /// The same batch may be handed in again.
+    pub fn write(&mut self, batch: &Batch) -> Result<()> {
+        let written = self.write_transaction(batch);
+        if written.is_err() {
+            // Their rows have been rolled back.
+            self.memory.texts.forget();
+        }
+        written.with_context(|| {
+            format!(
+                "can't write {} calls to '{}'",
+                batch.calls.len(),
+                self.claim.path.display()
+            )
+        })
+    }
+
+    fn write_transaction(&mut self, batch: &Batch) -> Result<()> {
+        let Self {
+            connection,
+            session,
+            memory,
+            ..
+        } = self;
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        calls::insert(&transaction, session, &batch.calls)?;
+        Tally::of(&batch.calls).add_to(&transaction, session)?;
+        details::insert(&transaction, session, &mut memory.texts, &batch.errors)?;
+        insert_unmatched(&transaction, session, &batch.unmatched)?;
+        insert_events(&transaction, session, &batch.events)?;
+        let open = match &batch.open {
+            Some(open) => {
+                let looked_ns = integer(session::monotonic_ns());
+                Some(open_calls::replace(
+                    &transaction,
+                    session,
+                    &memory.open,
+                    open,
+                    looked_ns,
+                )?)
+            }
+            None => None,
+        };
+        let counted = match &batch.counts {
+            Some(counts) => counts::replace(&transaction, session, &memory.counted, counts)?,
+            None => Vec::new(),
+        };
+        let durations_due = memory.durations.are_due();
+        if durations_due {
+            memory.durations.write(&transaction, session)?;
+        }
+        transaction.commit()?;
+        if durations_due {
+            memory.durations.written();
+        }
+        memory.durations.add(&batch.calls);
+        if let Some(open) = open {
+            memory.open = open;
+        }
+        memory.counted.extend(counted);
+        self.written = true;
+        Ok(())
+    }
+}
+
+fn insert_unmatched(
+    connection: &Connection,
+    session: &Session,
+    unmatched: &[UnmatchedExit],
+) -> Result<()> {
+    let mut insert = connection.prepare_cached(
+        "INSERT INTO unmatched_exit (session_id, function_id, tid, at_ns, outcome)
+         VALUES (?1, ?2, ?3, ?4, ?5)",
+    )?;
+    for exit in unmatched {
+        let function = session.function(exit.function)?;
+        let outcome = exit.outcome as u8;
+        insert.execute(params![
+            session.id,
+            function,
+            exit.tid,
+            integer(exit.at_ns),
+            outcome
+        ])?;
+    }
+    Ok(())
+}
+
+fn insert_events(connection: &Connection, session: &Session, events: &[AgentEvent]) -> Result<()> {
+    let mut insert = connection.prepare_cached(
+        "INSERT INTO agent_event (session_id, at_unix_ns, level, kind, message)
+         VALUES (?1, ?2, ?3, ?4, ?5)",
+    )?;
+    for event in events {
+        let level = match event.level {
+            Level::Info => "info",
+            Level::Warning => "warning",
+            Level::Error => "error",
+        };
+        insert.execute(params![
+            session.id,
+            event.at_unix_ns,
+            level,
+            event.kind,
+            event.message
+        ])?;
+    }
+    Ok(())
+}
