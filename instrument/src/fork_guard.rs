@@ -13,7 +13,7 @@
 //! `posix_spawn` need no guard: their child has the parent's pages until it runs another program.
 
 use core::ffi::c_int;
-use core::ptr::{self, null_mut};
+use core::ptr;
 use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use exoscope_abi::probe::MARKER_FIVE;
@@ -128,22 +128,13 @@ fn remember(pages: &mut [usize; PAGES], page: usize) {
 }
 
 /// Finds the trampolines in the text of `/proc/self/maps`, which comes byte by byte.
+#[derive(Default)]
 struct Lines {
     /// The line's first number, in hexadecimal digits before the first `-`.
     start: usize,
     start_done: bool,
     /// Bytes of [`Lines::NAME`] that the line's latest bytes are equal to.
     matched: usize,
-}
-
-impl Default for Lines {
-    fn default() -> Self {
-        Self {
-            start: 0,
-            start_done: false,
-            matched: 0,
-        }
-    }
 }
 
 impl Lines {
@@ -175,7 +166,7 @@ fn map_returns(page: usize) {
     // SAFETY: nothing is replaced: where the page exists, because this kernel copied it or another
     // copy of this library was here first, the kernel refuses (or, before 4.17, maps elsewhere).
     let mapped = unsafe { libc::mmap(page as *mut _, PAGE, protection, flags, -1, 0) };
-    if mapped == libc::MAP_FAILED || mapped == null_mut() {
+    if mapped == libc::MAP_FAILED || mapped.is_null() {
         return;
     }
     // SAFETY: the page at `mapped` is ours, and nothing else knows of it.
@@ -241,7 +232,7 @@ mod tests {
         // SAFETY: an anonymous page of our own, which, as a trampoline, is not copied by `fork`.
         let page = unsafe {
             let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
-            let page = libc::mmap(null_mut(), PAGE, libc::PROT_NONE, flags, -1, 0);
+            let page = libc::mmap(ptr::null_mut(), PAGE, libc::PROT_NONE, flags, -1, 0);
             assert_ne!(page, libc::MAP_FAILED);
             assert_eq!(libc::madvise(page, PAGE, libc::MADV_DONTFORK), 0);
             page as usize

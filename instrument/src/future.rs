@@ -134,6 +134,16 @@ impl<F: Function> Polling<F> {
         });
     }
 
+    /// The call ended with an error that is no longer there to be described.
+    #[cfg(feature = "stream")]
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn fail_silently(self) {
+        let state = self.into_state();
+        let parent = state.end();
+        F::error(state.address(), Outcome::Err as u32, parent, state.start, 0);
+    }
+
     /// The call ended with what it returned.
     #[inline(always)]
     pub(crate) fn leave<R, I: Inspect<R>>(self, returned: &R) {

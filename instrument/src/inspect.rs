@@ -38,17 +38,23 @@ pub trait Inspect<R> {
 pub struct Kind<R>(PhantomData<fn() -> R>);
 
 impl<R> Kind<R> {
+    /// The type `R`.
+    #[inline(always)]
+    pub(crate) const fn new() -> Self {
+        Self(PhantomData)
+    }
+
     /// The type of what `_returned` points at.
     #[inline(always)]
     pub fn of(_returned: &R) -> Self {
-        Self(PhantomData)
+        Self::new()
     }
 }
 
 /// The type of what a future comes to.
 #[inline(always)]
 pub fn kind_of_output<F: Future>(_future: &F) -> Kind<F::Output> {
-    Kind(PhantomData)
+    Kind::new()
 }
 
 /// Inspector of a `Result` whose error has `Display`.

@@ -18,6 +18,8 @@ mod inspect;
 mod macros;
 #[cfg(feature = "enabled")]
 mod marker;
+#[cfg(all(feature = "enabled", feature = "stream"))]
+mod stream;
 
 pub use exoscope_macros::{instrument, skip};
 
@@ -42,6 +44,8 @@ pub mod __private {
         kind_of_output,
     };
     pub use crate::marker::{Function, abi};
+    #[cfg(feature = "stream")]
+    pub use crate::stream::{StreamCall, kind_of_item};
 
     /// The type a function pointer returns.
     pub trait Returns {

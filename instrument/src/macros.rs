@@ -75,3 +75,30 @@ macro_rules! future {
         ::core::future::IntoFuture::into_future($future)
     };
 }
+
+/// Makes a stream one call with the name `module::NAME`, from its first poll until it has no more
+/// items. Needs the feature `stream`.
+#[cfg(all(feature = "enabled", feature = "stream"))]
+#[macro_export]
+macro_rules! stream {
+    ($name:literal, $stream:expr $(,)?) => {{
+        $crate::__function!(
+            __ExoscopeFunction,
+            ::core::concat!(::core::module_path!(), "::", $name),
+            ::core::file!(),
+            ::core::line!()
+        );
+        let stream = $stream;
+        let inspector = $crate::__inspect!($crate::__private::kind_of_item(&stream));
+        $crate::__private::StreamCall::new(__ExoscopeFunction, inspector, stream)
+    }};
+}
+
+/// Gives the stream: the feature `enabled` is off.
+#[cfg(all(not(feature = "enabled"), feature = "stream"))]
+#[macro_export]
+macro_rules! stream {
+    ($name:literal, $stream:expr $(,)?) => {
+        $stream
+    };
+}

@@ -3,6 +3,7 @@
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
 use syn::punctuated::Punctuated;
+use syn::spanned::Spanned;
 use syn::{FnArg, Pat, ReturnType, Token, Type, parse_quote, parse_quote_spanned};
 
 use crate::boxed;
@@ -139,14 +140,21 @@ fn asynchronous(mut function: Function, declaration: &TokenStream) -> TokenStrea
     } else {
         let in_body = returns::in_body(returned, body.span_open());
         let result = local("result");
+        let at_type = Span::mixed_site().located_at(match returned {
+            ReturnType::Default => body.span_open(),
+            ReturnType::Type(_, ty) => ty.span(),
+        });
+        // Tells the compiler the type of every `return` and `?` in the body.
+        let typed = quote_spanned! {at_type=>
+            if let ::core::option::Option::Some(#result) =
+                ::core::option::Option::None::<#in_body>
+            {
+                return #result;
+            }
+        };
         let future = quote! {
             async move {
-                // Tells the compiler the type of every `return` and `?` in the body.
-                if let ::core::option::Option::Some(#result) =
-                    ::core::option::Option::None::<#in_body>
-                {
-                    return #result;
-                }
+                #typed
                 #arguments
                 let #result: #in_body = #body;
                 #[allow(unreachable_code)]

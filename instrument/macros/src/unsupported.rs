@@ -12,7 +12,7 @@ pub fn function(signature: &Signature, attributes: &[Attribute]) -> Option<Error
         return Some(Error::new(
             token.span,
             "a `const fn` can not be instrumented, for it also runs in the compiler: \
-             instrument a function that calls it, or use `exoscope::call!` there",
+             instrument the functions that call it",
         ));
     }
     if let Some(naked) = attributes.iter().find(|attribute| is_naked(attribute)) {

@@ -1,0 +1,91 @@
+//! A call that is a stream: from its first poll until it has no more items.
+
+use core::marker::PhantomData;
+use core::mem::ManuallyDrop;
+use core::pin::Pin;
+use core::task::{Context, Poll};
+
+use exoscope_abi::Outcome;
+use futures_core::Stream;
+
+use crate::future::PolledState;
+use crate::inspect::{Inspect, Kind};
+use crate::marker::Function;
+
+/// The type of a stream's items.
+#[inline(always)]
+pub fn kind_of_item<S: Stream>(_stream: &S) -> Kind<S::Item> {
+    Kind::new()
+}
+
+/// A stream that is one call. It ends with an error where its last item is an `Err`.
+///
+/// Such an item is kept back from nobody: the stream hands it on, and the call ends when the stream
+/// does. That the item was the last one is known only then, so the call's error has no message.
+#[repr(C)]
+#[must_use = "streams do nothing unless polled"]
+pub struct StreamCall<F: Function, I, T> {
+    state: PolledState<F>,
+    inspector: PhantomData<I>,
+    last_failed: bool,
+    stream: ManuallyDrop<T>,
+}
+
+impl<F: Function, I, T> StreamCall<F, I, T> {
+    /// Wraps a stream that has not been polled.
+    #[inline(always)]
+    pub fn new(_function: F, _inspector: I, stream: T) -> Self {
+        Self {
+            state: PolledState::new(),
+            inspector: PhantomData,
+            last_failed: false,
+            stream: ManuallyDrop::new(stream),
+        }
+    }
+}
+
+impl<F: Function, I: Inspect<T::Item>, T: Stream> Stream for StreamCall<F, I, T> {
+    type Item = T::Item;
+
+    #[inline]
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<T::Item>> {
+        // SAFETY: no field is moved; the stream is pinned because `self` is.
+        let this = unsafe { self.get_unchecked_mut() };
+        let polling = this.state.poll();
+        // SAFETY: as above.
+        let polled = unsafe { Pin::new_unchecked(&mut *this.stream) }.poll_next(context);
+        if let Some(polling) = polling {
+            match &polled {
+                Poll::Ready(Some(item)) => {
+                    this.last_failed = I::failed(item);
+                    polling.suspend();
+                }
+                Poll::Ready(None) if this.last_failed => polling.fail_silently(),
+                Poll::Ready(None) => polling.exit(Outcome::Ok),
+                Poll::Pending => polling.suspend(),
+            }
+        }
+        polled
+    }
+
+    #[inline]
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.stream.size_hint()
+    }
+}
+
+impl<F: Function, I, T> Drop for StreamCall<F, I, T> {
+    #[inline]
+    fn drop(&mut self) {
+        let cancelling = if self.state.is_open() {
+            self.state.poll()
+        } else {
+            None
+        };
+        // SAFETY: dropped here and nowhere else, in place.
+        unsafe { ManuallyDrop::drop(&mut self.stream) };
+        if let Some(cancelling) = cancelling {
+            cancelling.exit(Outcome::Cancelled);
+        }
+    }
+}

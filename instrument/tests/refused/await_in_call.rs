@@ -1,0 +1,9 @@
+async fn wait() {}
+
+async fn outer() {
+    exoscope::call!("outer", { wait().await });
+}
+
+fn main() {
+    drop(outer());
+}

@@ -1,0 +1,8 @@
+#[exoscope::instrument]
+const fn answer() -> u32 {
+    42
+}
+
+fn main() {
+    answer();
+}

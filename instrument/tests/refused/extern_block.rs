@@ -1,0 +1,6 @@
+#[exoscope::instrument]
+unsafe extern "C" {
+    fn abs(value: i32) -> i32;
+}
+
+fn main() {}
