@@ -6,7 +6,7 @@
 //! passes is used on a target.
 
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
 use anyhow::{Context as _, Result, bail};
@@ -44,11 +44,19 @@ impl SelfTest {
     /// # Errors
     /// Where the subject can't be started, or BPF does not work at all.
     pub fn run(all: bool) -> Result<Self> {
+        Self::of(Path::new("/proc/self/exe"), all)
+    }
+
+    /// As [`SelfTest::run`], with the command `exoscope` at `program` as the subject.
+    ///
+    /// # Errors
+    /// As [`SelfTest::run`].
+    pub fn of(program: &Path, all: bool) -> Result<Self> {
         let mut trials: Vec<Trial> = Vec::new();
         for byte in [MarkerByte::Ten, MarkerByte::Five, MarkerByte::Safe] {
             let passed = trials.iter().any(|trial| trial.result.is_ok());
             if all || (!passed && byte.is_fast()) {
-                trials.push(Trial { byte, result: Subject::start()?.try_byte(byte)? });
+                trials.push(Trial { byte, result: Subject::start(program)?.try_byte(byte)? });
             }
         }
         Ok(Self { trials })
@@ -93,8 +101,8 @@ struct Subject {
 }
 
 impl Subject {
-    fn start() -> Result<Self> {
-        let mut child = Command::new("/proc/self/exe")
+    fn start(program: &Path) -> Result<Self> {
+        let mut child = Command::new(program)
             .arg(crate::cli::SUBJECT_COMMAND)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

@@ -1,0 +1,153 @@
+//! What one call costs: bare, detached, attached with nothing behind it, attached in full.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Result;
+use exoscope_abi::Phase;
+use exoscope_agent::attach::{Capture, MarkerByte};
+use exoscope_agent::preflight::self_test::SelfTest;
+use exoscope_agent::session::binaries::modules;
+use exoscope_agent::session::engine::{Attachment, Plan};
+use exoscope_agent::target::process::Target as Process;
+use exoscope_agent::target::select::Selection;
+
+use crate::Args;
+use crate::figures::Report;
+use crate::target::{Agent, Target, pin};
+
+/// CPU of the target; the agent and this program take another.
+const TARGET_CPU: usize = 1;
+/// Calls that are timed while detached, and while attached.
+const DETACHED_CALLS: u64 = 2_000_000;
+const ATTACHED_CALLS: u64 = 100_000;
+/// A moment for the machine to settle after attaching or detaching.
+const SETTLE: Duration = Duration::from_millis(100);
+
+/// One way of attaching.
+struct Mode {
+    name: &'static str,
+    floor: Capture,
+    options: &'static [&'static str],
+    byte: Option<MarkerByte>,
+    /// How many times its floor it may cost.
+    bound: f64,
+}
+
+/// Rounds of one mode: ns added per call by the floor and in full.
+#[derive(Default)]
+struct Rounds {
+    floor: Vec<f64>,
+    full: Vec<f64>,
+    ratio: Vec<f64>,
+}
+
+/// Measures everything about single calls.
+pub fn measure(args: &Args, report: &mut Report) -> Result<()> {
+    pin(0, 0);
+    let mut target = Target::start(&args.targets.join("ticks"), &[])?;
+    target.pin(TARGET_CPU);
+    detached(&mut target, args.rounds, report)?;
+    attached(&mut target, args, report)?;
+    footprint(&mut target, &args.exoscope, report)
+}
+
+fn detached(target: &mut Target, rounds: usize, report: &mut Report) -> Result<()> {
+    report.group("ns per call, detached");
+    for (name, bare, marked) in [
+        ("a function", "bare", "marked"),
+        ("a function that returns a Result", "bare_err", "marked_err"),
+        ("a call in a call (two markers' worth)", "bare_outer", "marked_outer"),
+        ("a future that is ready at once", "bare_async", "marked_async"),
+        ("an inlined function", "bare_inlined", "marked_inlined"),
+    ] {
+        let (mut without, mut with, mut added) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..rounds {
+            let bare = target.ask(&format!("time {bare} {DETACHED_CALLS}"))?;
+            let marked = target.ask(&format!("time {marked} {DETACHED_CALLS}"))?;
+            without.push(bare);
+            with.push(marked);
+            added.push(marked - bare);
+        }
+        report.add_median(&format!("{name}, bare"), &without, "ns", None);
+        report.add_median(&format!("{name}, compiled in"), &with, "ns", None);
+        let bound = if name.contains("two") { 4.0 } else { 2.0 };
+        report.add_median(&format!("{name}, added"), &added, "ns", Some(bound));
+    }
+    Ok(())
+}
+
+fn attached(target: &mut Target, args: &Args, report: &mut Report) -> Result<()> {
+    let fast = SelfTest::of(&args.exoscope, false)?.fast();
+    let modes = [
+        Mode { name: "full, fast", floor: Capture::EmptyFull, options: &["--markers", "fast"], byte: fast, bound: 1.35 },
+        Mode { name: "exits, fast", floor: Capture::EmptyExits, options: &["--markers", "fast", "--capture", "exits"], byte: fast, bound: 1.4 },
+        Mode { name: "full, safe", floor: Capture::EmptyFull, options: &["--markers", "safe"], byte: Some(MarkerByte::Safe), bound: 1.35 },
+        Mode { name: "exits, safe", floor: Capture::EmptyExits, options: &["--markers", "safe", "--capture", "exits"], byte: Some(MarkerByte::Safe), bound: 1.4 },
+    ];
+    let folder = tempfile::tempdir()?;
+    report.group("ns added per call, attached");
+    for mode in modes {
+        let Some(byte) = mode.byte else { continue };
+        let mut rounds = Rounds::default();
+        for round in 0..args.rounds {
+            let bare = target.ask(&format!("time bare {DETACHED_CALLS}"))?;
+            let floor = with_empty_programs(target, mode.floor, byte)? - bare;
+            let output = folder.path().join(format!("{}-{round}.db", mode.name));
+            let full = in_full(target, &args.exoscope, &output, mode.options)? - bare;
+            rounds.floor.push(floor);
+            rounds.full.push(full);
+            rounds.ratio.push(full / floor);
+        }
+        let name = mode.name;
+        report.add_median(&format!("{name}: floor (empty programs)"), &rounds.floor, "ns", None);
+        report.add_median(&format!("{name}: into SQLite"), &rounds.full, "ns", None);
+        report.add_median(&format!("{name}: times the floor"), &rounds.ratio, "times", Some(mode.bound));
+    }
+    Ok(())
+}
+
+/// Nanoseconds of a marked call with programs attached that do nothing.
+fn with_empty_programs(target: &mut Target, capture: Capture, byte: MarkerByte) -> Result<f64> {
+    let process = Process::open(target.pid())?;
+    let modules = modules(&process)?;
+    let selection = Selection::default();
+    let plan = Plan { target: &process, selection: &selection, capture, byte, ring_bytes: 0 };
+    let mut attachment = Attachment::load(&plan, &modules)?;
+    for module in &modules {
+        attachment.attach(&plan, module)?;
+    }
+    attachment.set_phase(Phase::Capturing)?;
+    std::thread::sleep(SETTLE);
+    target.ask(&format!("time marked {ATTACHED_CALLS}"))
+}
+
+/// Nanoseconds of a marked call with a session that stores it.
+fn in_full(target: &mut Target, exoscope: &Path, output: &Path, options: &[&str]) -> Result<f64> {
+    let agent = Agent::attach(exoscope, target.pid(), output, options)?;
+    pin(agent.pid(), 0);
+    std::thread::sleep(SETTLE);
+    let ns = target.ask(&format!("time marked {ATTACHED_CALLS}"))?;
+    agent.stop()?;
+    Ok(ns)
+}
+
+/// What attaching adds to the target itself.
+fn footprint(target: &mut Target, exoscope: &Path, report: &mut Report) -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let state = |target: &mut Target| -> Result<[f64; 3]> {
+        Ok([target.ask("rss")?, target.ask("threads")?, target.ask("allocs")?])
+    };
+    target.ask(&format!("call marked {ATTACHED_CALLS}"))?;
+    let before = state(target)?;
+    let agent = Agent::attach(exoscope, target.pid(), &folder.path().join("footprint.db"), &[])?;
+    target.ask(&format!("call marked {}", 10 * ATTACHED_CALLS))?;
+    target.ask(&format!("call marked_err {ATTACHED_CALLS}"))?;
+    let during = state(target)?;
+    agent.stop()?;
+    report.group("added to the target while attached, after 1,100,000 calls");
+    report.add("resident memory", (during[0] - before[0]) / 1024.0, "KiB", None);
+    report.add("threads", during[1] - before[1], "", Some(0.0));
+    report.add("allocations", during[2] - before[2], "", Some(0.0));
+    Ok(())
+}
