@@ -132,7 +132,7 @@ impl<R> Inspect<R> for Anything {
     }
 }
 
-/// Gives [`Displayed`], before the others.
+/// Gives `Displayed`, before the others.
 pub trait InspectDisplayed {
     /// The inspector.
     #[inline(always)]
@@ -142,7 +142,7 @@ pub trait InspectDisplayed {
 }
 impl<T, E: Display> InspectDisplayed for &&&Kind<Result<T, E>> {}
 
-/// Gives [`Debugged`], after [`InspectDisplayed`].
+/// Gives `Debugged`, after `InspectDisplayed`.
 pub trait InspectDebugged {
     /// The inspector.
     #[inline(always)]
@@ -152,7 +152,7 @@ pub trait InspectDebugged {
 }
 impl<T, E: Debug> InspectDebugged for &&Kind<Result<T, E>> {}
 
-/// Gives [`Opaque`], after [`InspectDebugged`].
+/// Gives `Opaque`, after `InspectDebugged`.
 pub trait InspectOpaque {
     /// The inspector.
     #[inline(always)]

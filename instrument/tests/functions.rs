@@ -29,9 +29,9 @@ fn dropped() -> Vec<&'static str> {
 }
 
 #[instrument]
-fn generic<'a, T: Debug, const N: usize>(values: &'a [T; N], index: usize) -> Option<&'a T>
+fn generic<'a, T, const N: usize>(values: &'a [T; N], index: usize) -> Option<&'a T>
 where
-    T: Clone,
+    T: Debug + Clone,
 {
     values.get(index)
 }
@@ -189,8 +189,8 @@ impl Store {
     fn into_name(self) -> String {
         self.name
     }
-    fn boxed(self: Box<Self>) -> usize {
-        self.values.len()
+    fn boxed(self: Box<Self>) -> Box<Self> {
+        self
     }
     fn shared(self: &Arc<Self>) -> usize {
         Arc::strong_count(self)
@@ -304,7 +304,7 @@ fn methods_keep_their_borrows_and_receivers() {
     assert_eq!(store.left_out(), 3);
     assert_eq!(store.next(), Some(9));
     assert_eq!(Arc::new(store.renamed()).shared(), 1);
-    assert_eq!(Box::new(store.renamed()).boxed(), 2);
+    assert_eq!(Box::new(store.renamed()).boxed().values.len(), 2);
     assert_eq!(store.into_name(), "stores");
     let shape: &dyn Shape = &Square(2.0);
     assert_eq!(shape.twice(), 8.0);
