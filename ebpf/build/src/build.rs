@@ -24,8 +24,6 @@ pub struct Build<'a> {
     pub arch: &'a str,
     /// Whether that machine puts the low byte first.
     pub little_endian: bool,
-    /// Whether a warning is an error.
-    pub deny_warnings: bool,
     /// The folder for what the compiler makes. It must not be the target folder of a cargo that
     /// runs around this build: they would wait for each other.
     pub target_folder: &'a Path,
@@ -116,7 +114,7 @@ impl Build<'_> {
     /// Flags of the compiler. BTF is made from debug information; version 3 of the instruction set
     /// has 32-bit arithmetic and atomics that return the old value, and is in kernels since 5.12.
     fn flags(&self, linker: &Path) -> String {
-        let mut flags = vec![
+        let flags = [
             format!("--cfg=bpf_target_arch=\"{}\"", self.arch),
             format!("-Clinker={}", linker.display()),
             "-Clink-arg=--btf".to_owned(),
@@ -124,9 +122,6 @@ impl Build<'_> {
             "-Cpanic=abort".to_owned(),
             "-Ctarget-cpu=v3".to_owned(),
         ];
-        if self.deny_warnings {
-            flags.push("-Dwarnings".to_owned());
-        }
         flags.join(SEPARATOR)
     }
 
@@ -150,7 +145,6 @@ mod tests {
             features,
             arch: "x86_64",
             little_endian: true,
-            deny_warnings: false,
             target_folder: Path::new("/made"),
         }
     }
@@ -190,15 +184,10 @@ mod tests {
 
     #[test]
     fn flags_name_the_linker_and_ask_for_btf() {
-        let strict = Build {
-            deny_warnings: true,
-            ..build(&[])
-        };
-        let flags = strict.flags(Path::new("/with space/bpf-linker"));
+        let flags = build(&[]).flags(Path::new("/with space/bpf-linker"));
         let flags = flags.split(SEPARATOR).collect::<Vec<_>>();
         assert!(flags.contains(&"-Clinker=/with space/bpf-linker"));
         assert!(flags.contains(&"-Clink-arg=--btf"));
-        assert_eq!(flags.last(), Some(&"-Dwarnings"));
     }
 
     #[test]

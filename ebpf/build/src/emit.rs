@@ -77,8 +77,7 @@ fn build(out: &Path) -> Result<PathBuf, Box<dyn Error>> {
         features,
         arch: &variable("CARGO_CFG_TARGET_ARCH")?,
         little_endian: variable("CARGO_CFG_TARGET_ENDIAN")? == "little",
-        deny_warnings: false,
-        target_folder: &out.join("bpf"),
+        target_folder: &shared_folder(out).join("bpf"),
     };
     let built = build.run(&toolchain)?;
     if built.output.lines().any(|line| line.starts_with("warning")) {
@@ -89,6 +88,42 @@ fn build(out: &Path) -> Result<PathBuf, Box<dyn Error>> {
     Ok(built.object)
 }
 
+/// The folder of the profile that is being built, `target/debug`: what the compiler makes for BPF is
+/// kept there, so that clippy, tests and builds with other features, each with an `OUT_DIR` of its
+/// own, don't make it again. The cargo around this one locks other folders.
+fn shared_folder(out: &Path) -> &Path {
+    out.ancestors()
+        .find(|folder| folder.file_name().is_some_and(|name| name == "build"))
+        .and_then(Path::parent)
+        .unwrap_or(out)
+}
+
 fn variable(name: &str) -> Result<String, String> {
     env::var(name).map_err(|_| format!("{name} is not set: this runs in a build script only"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn builds_of_one_profile_share_a_folder() {
+        for out in [
+            "/build/exoscope/target/debug/build/exoscope-agent-1234/out",
+            "/build/exoscope/target/debug/build/exoscope-agent/5678/out",
+        ] {
+            let folder = shared_folder(Path::new(out));
+            assert_eq!(folder, Path::new("/build/exoscope/target/debug"));
+        }
+        assert_eq!(shared_folder(Path::new("/made")), Path::new("/made"));
+    }
+
+    #[test]
+    fn outside_of_a_build_script_the_variable_is_named() {
+        let error = variable("CARGO_CFG_NOT_SET").expect_err("not set");
+        assert_eq!(
+            error,
+            "CARGO_CFG_NOT_SET is not set: this runs in a build script only"
+        );
+    }
 }
