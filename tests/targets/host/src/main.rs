@@ -5,8 +5,8 @@
 //! | `host::call` | `--calls` | ok |
 //! | `plugin::batch`, `plugin::step` | see the plugin: one batch a call, `--steps` steps each | ok, err |
 //!
-//! The plugin is loaded before `ready`, or with `--late` after it; with `--reload` it is unloaded
-//! and loaded again half-way.
+//! The plugin is loaded before `ready`, or with `--late` after it, with a pause `loaded` before the
+//! first call; with `--reload` it is unloaded and loaded again half-way.
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -57,6 +57,9 @@ impl Plan {
             gate::pause("ready");
         }
         let mut library = early.map_or_else(|| self.load(), Ok)?;
+        if self.wait && self.late {
+            gate::pause("loaded");
+        }
         let mut truth = Truth::default();
         for n in 0..self.calls {
             if self.reload && n == self.calls / 2 {

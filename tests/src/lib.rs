@@ -1,0 +1,36 @@
+//! The harness behind the tests of exoscope: nothing is mocked.
+//!
+//! A test builds a target like a user builds it ([`build`]), starts it and the agent as processes
+//! ([`process`], [`agent`]), and compares what the target says it did ([`calls`]) with the rows
+//! that the agent wrote ([`database`]), exactly. [`memory`] looks into a running target, to see
+//! that nothing stayed attached.
+//!
+//! Everything that is waited for is waited for at most [`PATIENCE`]: a hang fails by name.
+
+pub mod agent;
+pub mod build;
+pub mod calls;
+pub mod database;
+pub mod lines;
+pub mod memory;
+pub mod process;
+
+use std::time::{Duration, Instant};
+
+/// How long anything is waited for. What takes longer hangs.
+pub const PATIENCE: Duration = Duration::from_secs(90);
+
+/// Waits until `look` finds something, and gives it back.
+///
+/// # Panics
+/// Where it found nothing for [`PATIENCE`]; `what` says what it was to be.
+pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let begin = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(begin.elapsed() < PATIENCE, "waited in vain: {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}

@@ -1,0 +1,156 @@
+//! Processes that a test starts: targets, and the agent.
+
+use std::io::Write as _;
+use std::path::Path;
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+
+pub use rustix::process::Signal;
+use rustix::process::{Pid, kill_process};
+
+use crate::lines::Lines;
+use crate::{PATIENCE, eventually};
+
+/// A started process with its pipes. It is killed where the test ends before it.
+pub struct Process {
+    child: Child,
+    stdin: Option<ChildStdin>,
+    /// Its standard output.
+    pub stdout: Lines,
+    /// Its standard error.
+    pub stderr: Lines,
+}
+
+/// A process that has ended.
+#[derive(Debug)]
+pub struct End {
+    /// How.
+    pub status: ExitStatus,
+    /// What was not yet taken of its standard output.
+    pub stdout: Vec<String>,
+    /// What was not yet taken of its standard error.
+    pub stderr: Vec<String>,
+}
+
+impl Process {
+    /// Starts `command`.
+    ///
+    /// # Panics
+    /// Where it can't be started.
+    pub fn start(command: &mut Command) -> Self {
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("can't start {command:?}: {error}"));
+        let stdin = child.stdin.take();
+        let stdout = Lines::of(child.stdout.take().expect("it is piped"));
+        let stderr = Lines::of(child.stderr.take().expect("it is piped"));
+        Self {
+            child,
+            stdin,
+            stdout,
+            stderr,
+        }
+    }
+
+    /// Starts the target `binary`, whose panics are part of its work and need no backtrace.
+    pub fn target(binary: &Path, arguments: &[&str]) -> Self {
+        Self::start(
+            Command::new(binary)
+                .args(arguments)
+                .env("RUST_BACKTRACE", "0"),
+        )
+    }
+
+    /// Starts the target `binary` with `--wait-stdin` and waits until it is ready.
+    pub fn ready_target(binary: &Path, arguments: &[&str]) -> Self {
+        let mut target = Self::target(binary, &[arguments, &["--wait-stdin"]].concat());
+        target.pauses_at("ready");
+        target
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits until a target pauses with `word`, and gives back the lines that it printed before.
+    pub fn pauses_at(&mut self, word: &str) -> Vec<String> {
+        self.stdout
+            .until(word, |line| line.split(' ').next() == Some(word));
+        self.stdout.take()
+    }
+
+    /// Lets a target that pauses go on.
+    ///
+    /// # Panics
+    /// Where it has ended.
+    pub fn go_on(&mut self) {
+        let stdin = self
+            .stdin
+            .as_mut()
+            .expect("its standard input is open until it ends");
+        stdin.write_all(b"\n").expect("it runs");
+    }
+
+    /// Sends a signal.
+    ///
+    /// # Panics
+    /// Where it has ended.
+    pub fn signal(&self, signal: Signal) {
+        let pid = Pid::from_child(&self.child);
+        kill_process(pid, signal).expect("it has not been waited for");
+    }
+
+    /// Whether it still runs.
+    pub fn runs(&mut self) -> bool {
+        self.child
+            .try_wait()
+            .expect("it is a child of this process")
+            .is_none()
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Panics
+    /// Where it does not end within [`PATIENCE`].
+    pub fn end(mut self) -> End {
+        self.stdin = None;
+        let what = format!("the end of process {} within {PATIENCE:?}", self.pid());
+        let status = eventually(&what, || {
+            self.child
+                .try_wait()
+                .expect("it is a child of this process")
+        });
+        let empty = || Lines::of(std::io::empty());
+        End {
+            status,
+            stdout: std::mem::replace(&mut self.stdout, empty()).rest(),
+            stderr: std::mem::replace(&mut self.stderr, empty()).rest(),
+        }
+    }
+
+    /// Lets a target that pauses at its end go, and expects that all is well with it.
+    ///
+    /// # Panics
+    /// Where its status is not 0.
+    pub fn ends_well(mut self) {
+        self.go_on();
+        let end = self.end();
+        assert!(
+            end.status.success(),
+            "the target ended with {}: {:#?}",
+            end.status,
+            end.stderr
+        );
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended; then there is nothing to do.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
