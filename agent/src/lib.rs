@@ -2,9 +2,16 @@
 //! through BPF, and writes every call as a row into SQLite.
 //!
 //! Data flows one way: [`target`] finds the sites, [`attach`] attaches programs to them,
-//! [`capture`] takes records from the rings and makes events of them.
+//! [`capture`] takes records from the rings and makes events of them, [`store`] writes them;
+//! [`query`] reads the file and [`report`] prints what it gives.
 
 pub mod attach;
 pub mod capture;
+pub mod cli;
 pub mod event;
+pub mod preflight;
+pub mod query;
+pub mod report;
+pub mod session;
+pub mod store;
 pub mod target;

@@ -35,7 +35,8 @@ SELECT
   NULL AS rss_delta_bytes,
   coalesce(c.self_ns, c.duration_ns) AS self_ns,
   kind.text AS error_kind,
-  d.truncated AS error_truncated
+  d.truncated AS error_truncated,
+  c.function_id
 FROM session s
 JOIN call c ON c.call_id > s.call_base AND c.call_id <= s.call_last
 JOIN function f ON f.function_id = c.function_id

@@ -1,0 +1,190 @@
+//! Reading a file, finished or being written. Nothing here writes.
+//!
+//! A [`Database`] sees one state of the file from its first row to its last, whatever is written
+//! meanwhile. [`rows`] holds what it gives.
+
+pub mod filter;
+pub mod rows;
+
+#[cfg(test)]
+mod tests;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, Error, Result, anyhow, bail};
+use rusqlite::{Connection, ErrorCode, OpenFlags, Params, Row};
+
+use crate::store::file::check_version;
+use crate::store::schema::APPLICATION_ID;
+use filter::CallFilter;
+use rows::{
+    CallRow, CompletenessRow, ErrorRow, FunctionRow, InFlightRow, SessionRow, UnmatchedRow,
+};
+
+/// How long a read waits for a lock; readers wait only while a log is being recovered.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A file of ours, opened for reading.
+#[derive(Debug)]
+pub struct Database {
+    connection: Connection,
+    path: PathBuf,
+}
+
+/// Opens a file for reading.
+///
+/// # Errors
+/// One sentence, where there is no such file, where it is no exoscope file or one of a newer
+/// version, and where it can't be read.
+pub fn open_readonly(path: &Path) -> Result<Database> {
+    let shown = path.display();
+    let metadata = fs::metadata(path).with_context(|| format!("can't read '{shown}'"))?;
+    if !metadata.is_file() {
+        bail!("can't read '{shown}': it is no regular file");
+    }
+    let path =
+        std::path::absolute(path).with_context(|| format!("can't find the file '{shown}'"))?;
+    let connection = connect(&path).map_err(|error| explain(&path, error))?;
+    let application: i32 = connection
+        .pragma_query_value(None, "application_id", |row| row.get(0))
+        .map_err(|error| explain(&path, error))?;
+    if application != APPLICATION_ID {
+        bail!("'{shown}' is no exoscope file");
+    }
+    let version = connection
+        .pragma_query_value(None, "user_version", |row| row.get(0))
+        .map_err(|error| explain(&path, error))?;
+    check_version(version).with_context(|| format!("can't read '{shown}'"))?;
+    Ok(Database { connection, path })
+}
+
+/// A connection that holds one state of the file.
+fn connect(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    // What stands in a file that somebody sent must not run with side effects.
+    connection.pragma_update(None, "trusted_schema", false)?;
+    connection.pragma_update(None, "cell_size_check", true)?;
+    connection.execute_batch("BEGIN; SELECT count(*) FROM sqlite_schema;")?;
+    Ok(connection)
+}
+
+/// One sentence for what SQLite reports.
+fn explain(path: &Path, error: rusqlite::Error) -> Error {
+    let shown = path.display();
+    match error.sqlite_error_code() {
+        Some(ErrorCode::NotADatabase) => anyhow!("'{shown}' is no exoscope file"),
+        Some(ErrorCode::DatabaseCorrupt) => Error::new(error).context(format!(
+            "can't read '{shown}': it is damaged (`sqlite3 '{shown}' .recover` saves what is readable)"
+        )),
+        _ => Error::new(error).context(format!("can't read '{shown}'")),
+    }
+}
+
+impl Database {
+    /// Path of the file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The sessions, in the order of their beginnings.
+    ///
+    /// # Errors
+    /// Where the file can't be read; so for all that follow.
+    pub fn sessions(&self) -> Result<Vec<SessionRow>> {
+        let sql = "SELECT s.*, p.pid, p.command, p.executable, p.build_id, p.exit_status,
+                     (SELECT coalesce(sum(calls), 0) FROM function_stat stat
+                      WHERE stat.session_id = s.session_id) AS calls
+                   FROM sessions s LEFT JOIN processes p ON p.session_id = s.session_id
+                   ORDER BY s.session_id";
+        self.select(sql, [], SessionRow::read)
+    }
+
+    /// The functions, those with the most time of their own first.
+    #[allow(clippy::missing_errors_doc)]
+    pub fn functions(&self) -> Result<Vec<FunctionRow>> {
+        let sql = "SELECT * FROM functions ORDER BY self_ns DESC, calls DESC, function";
+        self.select(sql, [], FunctionRow::read)
+    }
+
+    /// What is complete and what is missing, for every function.
+    #[allow(clippy::missing_errors_doc)]
+    pub fn completeness(&self) -> Result<Vec<CompletenessRow>> {
+        let sql = "SELECT * FROM completeness ORDER BY calls_missing DESC, function";
+        self.select(sql, [], CompletenessRow::read)
+    }
+
+    /// The errors by where they began, the most frequent first.
+    #[allow(clippy::missing_errors_doc)]
+    pub fn errors(&self) -> Result<Vec<ErrorRow>> {
+        self.select(
+            "SELECT * FROM errors ORDER BY count DESC, origin_call_id",
+            [],
+            ErrorRow::read,
+        )
+    }
+
+    /// The calls begun and not ended, the oldest first.
+    #[allow(clippy::missing_errors_doc)]
+    pub fn in_flight(&self) -> Result<Vec<InFlightRow>> {
+        self.select(
+            "SELECT * FROM in_flight ORDER BY start_ns, call_id",
+            [],
+            InFlightRow::read,
+        )
+    }
+
+    /// Ends of calls that began before their session, by function.
+    #[allow(clippy::missing_errors_doc)]
+    pub fn unmatched_exits(&self) -> Result<Vec<UnmatchedRow>> {
+        let sql = "SELECT function, count(*) AS ends FROM unmatched_exits
+                   GROUP BY function ORDER BY ends DESC, function";
+        self.select(sql, [], UnmatchedRow::read)
+    }
+
+    /// Hands every call that passes the filter to `each`: in the order of their numbers or, with
+    /// [`CallFilter::slowest`], the slowest first. No more than one is held in memory.
+    ///
+    /// # Errors
+    /// Where the file can't be read, where a pattern can't be read or matches no function, and what
+    /// `each` reports.
+    pub fn calls(
+        &self,
+        filter: &CallFilter,
+        mut each: impl FnMut(CallRow) -> Result<()>,
+    ) -> Result<()> {
+        let functions = filter.function_ids(&self.function_paths()?)?;
+        let sql = filter.sql();
+        let explained = |error| explain(&self.path, error);
+        let mut statement = self.connection.prepare(&sql).map_err(explained)?;
+        let mut rows = statement.query([functions]).map_err(explained)?;
+        while let Some(row) = rows.next().map_err(explained)? {
+            each(CallRow::read(row).map_err(explained)?)?;
+        }
+        Ok(())
+    }
+
+    /// Number and path of every function.
+    fn function_paths(&self) -> Result<Vec<(i64, String)>> {
+        let read = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
+        self.select("SELECT function_id, path FROM function", [], read)
+    }
+
+    fn select<T>(
+        &self,
+        sql: &str,
+        parameters: impl Params,
+        read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Vec<T>> {
+        let rows = || -> rusqlite::Result<Vec<T>> {
+            self.connection
+                .prepare(sql)?
+                .query_map(parameters, read)?
+                .collect()
+        };
+        rows().map_err(|error| explain(&self.path, error))
+    }
+}

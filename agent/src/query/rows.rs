@@ -1,0 +1,210 @@
+//! What queries give. Names, units and meaning are those of the views' columns: times in
+//! nanoseconds, numbers as they stand in the file. A column that is not recorded is `None`.
+
+use rusqlite::Row;
+use serde::Serialize;
+
+/// Defines a row: each field is read from the column of its name.
+macro_rules! row {
+    ($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $type:ty,)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+        pub struct $name {
+            $($(#[$field_doc])* pub $field: $type,)*
+        }
+
+        impl $name {
+            pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+                Ok(Self { $($field: row.get(stringify!($field))?,)* })
+            }
+        }
+    };
+}
+
+row! {
+    /// A session with its target.
+    SessionRow {
+        /// Number of the session, from 1.
+        session_id: i64,
+        /// Nanoseconds since 1970.
+        started_unix_ns: i64,
+        /// Nanoseconds since 1970; `None` while it is being written, or where it was cut short.
+        ended_unix_ns: Option<i64>,
+        /// Why it ended; `None` while it is being written.
+        end_reason: Option<String>,
+        /// Name of the machine.
+        host: String,
+        /// Release of the kernel.
+        kernel: String,
+        /// Version of the agent.
+        agent_version: String,
+        /// Options of the command line.
+        options: String,
+        /// Process number of the target.
+        pid: Option<i64>,
+        /// Command line of the target.
+        command: Option<String>,
+        /// Path of its binary.
+        executable: Option<String>,
+        /// Build ID of its binary.
+        build_id: Option<String>,
+        /// Its exit status, as shells give it.
+        exit_status: Option<i64>,
+        /// Calls in the file.
+        calls: i64,
+    }
+}
+
+row! {
+    /// The sums of one function.
+    FunctionRow {
+        /// Full path.
+        function: String,
+        /// Source file.
+        file: String,
+        /// Line, from 1.
+        line: i64,
+        /// Calls in the file: the sum of the six outcomes.
+        calls: i64,
+        /// That returned, and not an error.
+        ok: i64,
+        /// That returned an error.
+        err: i64,
+        /// That unwound.
+        panic: i64,
+        /// Whose future was dropped before it was complete.
+        cancelled: i64,
+        /// That were open at the end of the session.
+        unfinished: i64,
+        /// That were open when the target ended.
+        target_died: i64,
+        /// Sum of the durations, nanoseconds.
+        total_ns: i64,
+        /// Sum of the durations less those of captured calls made directly, nanoseconds.
+        self_ns: i64,
+        /// Shortest, nanoseconds; `None` without calls.
+        min_ns: Option<i64>,
+        /// Half of the calls took no longer, at most 0.4 % off.
+        p50_ns: Option<i64>,
+        /// 90 % of the calls took no longer.
+        p90_ns: Option<i64>,
+        /// 99 % of the calls took no longer.
+        p99_ns: Option<i64>,
+        /// Longest, nanoseconds.
+        max_ns: Option<i64>,
+        /// CPU time, nanoseconds.
+        cpu_ns: Option<i64>,
+    }
+}
+
+row! {
+    /// One call.
+    CallRow {
+        /// Number of the call.
+        call_id: i64,
+        /// Number of its parent.
+        parent_id: Option<i64>,
+        /// Number of its session.
+        session_id: i64,
+        /// Process.
+        pid: Option<i64>,
+        /// Thread that ended it.
+        tid: i64,
+        /// Full path of the function.
+        function: String,
+        /// Source file.
+        file: String,
+        /// Line, from 1.
+        line: i64,
+        /// `CLOCK_MONOTONIC` nanoseconds.
+        start_ns: i64,
+        /// Nanoseconds since 1970.
+        start_unix_ns: i64,
+        /// Nanoseconds.
+        duration_ns: i64,
+        /// Nanoseconds less those of captured calls made directly.
+        self_ns: i64,
+        /// How it ended, in the words of the interface.
+        outcome: String,
+        /// What the error said or, where it said nothing, its type.
+        error: Option<String>,
+        /// Type of the error.
+        error_kind: Option<String>,
+        /// The message was longer than what is here.
+        error_truncated: Option<bool>,
+        /// Captured fields.
+        fields: Option<String>,
+        /// Nanoseconds on a CPU.
+        cpu_ns: Option<i64>,
+        /// Nanoseconds waiting for a CPU.
+        runqueue_ns: Option<i64>,
+        /// Nanoseconds blocked.
+        blocked_ns: Option<i64>,
+        /// Page faults without reading.
+        minor_faults: Option<i64>,
+        /// Page faults that read.
+        major_faults: Option<i64>,
+        /// Change of resident memory, bytes.
+        rss_delta_bytes: Option<i64>,
+    }
+}
+
+row! {
+    /// Errors that began alike.
+    ErrorRow {
+        /// First call in which one began.
+        origin_call_id: i64,
+        /// Full path of that call's function.
+        function: String,
+        /// Type of the error; `None` where unknown.
+        kind: Option<String>,
+        /// What it said; `None` where unknown.
+        message: Option<String>,
+        /// Errors that began so.
+        count: i64,
+        /// Calls that the farthest-travelled of them ended, its origin included.
+        frames: i64,
+    }
+}
+
+row! {
+    /// A call begun and not ended.
+    InFlightRow {
+        /// Number of the call.
+        call_id: i64,
+        /// Full path of the function.
+        function: String,
+        /// Thread that began it.
+        tid: i64,
+        /// `CLOCK_MONOTONIC` nanoseconds.
+        start_ns: i64,
+        /// Nanoseconds from its beginning to the last look.
+        age_ns: i64,
+    }
+}
+
+row! {
+    /// What the kernel counted beside what is in the file.
+    CompletenessRow {
+        /// Full path.
+        function: String,
+        /// Calls that began, as counted in the kernel.
+        calls_counted: i64,
+        /// Calls in the file.
+        calls_stored: i64,
+        /// Calls that were counted, and are neither in the file nor open.
+        calls_missing: i64,
+        /// Why, and what to do about it; `None` where there is nothing to say.
+        reason: Option<String>,
+    }
+}
+
+row! {
+    /// Ends of calls that began before the session.
+    UnmatchedRow {
+        /// Full path.
+        function: String,
+        /// How many.
+        ends: i64,
+    }
+}

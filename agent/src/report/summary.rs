@@ -1,0 +1,276 @@
+//! `exoscope report`: is the data complete, and what did each function do.
+
+use std::io::{BufWriter, Write};
+use std::path::PathBuf;
+
+use anyhow::Result;
+use serde::Serialize;
+
+use super::human::{count, counted, duration, grouped, maybe_duration, printable};
+use super::table::{Layout, Table};
+use super::{terminal_width, write_json};
+use crate::query::rows::{CompletenessRow, FunctionRow, SessionRow, UnmatchedRow};
+use crate::query::{Database, open_readonly};
+
+/// Functions whose reasons are listed; the rest is counted.
+const REASONS: usize = 10;
+
+/// Options of `exoscope report`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct ReportArgs {
+    /// A file, finished or being written.
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Print JSON: one object, times in nanoseconds.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// All that the report says; its JSON.
+#[derive(Debug, Serialize)]
+struct Summary {
+    /// No call that the kernel counted is missing.
+    complete: bool,
+    calls_counted: i64,
+    calls_stored: i64,
+    calls_missing: i64,
+    /// Calls that have begun and not ended.
+    calls_in_flight: usize,
+    sessions: Vec<SessionRow>,
+    completeness: Vec<CompletenessRow>,
+    unmatched_exits: Vec<UnmatchedRow>,
+    functions: Vec<FunctionRow>,
+}
+
+/// Prints the report.
+///
+/// # Errors
+/// Where the file can't be read or `out` can't be written.
+pub fn report(args: &ReportArgs, out: &mut dyn Write) -> Result<()> {
+    let summary = Summary::of(&open_readonly(&args.file)?)?;
+    let mut out = BufWriter::new(out);
+    if args.json {
+        write_json(&summary, &mut out)?;
+    } else {
+        summary.print(terminal_width(), &mut out)?;
+    }
+    Ok(out.flush()?)
+}
+
+impl Summary {
+    fn of(database: &Database) -> Result<Self> {
+        let completeness = database.completeness()?;
+        let sum = |column: fn(&CompletenessRow) -> i64| completeness.iter().map(column).sum();
+        let calls_missing = sum(|row| row.calls_missing);
+        Ok(Self {
+            complete: calls_missing == 0,
+            calls_counted: sum(|row| row.calls_counted),
+            calls_stored: sum(|row| row.calls_stored),
+            calls_missing,
+            calls_in_flight: database.in_flight()?.len(),
+            sessions: database.sessions()?,
+            unmatched_exits: database.unmatched_exits()?,
+            functions: database.functions()?,
+            completeness,
+        })
+    }
+
+    fn print(&self, terminal_width: Option<usize>, out: &mut dyn Write) -> Result<()> {
+        for session in &self.sessions {
+            writeln!(out, "{}", session_line(session))?;
+        }
+        writeln!(out, "{}", self.completeness_line())?;
+        self.print_reasons(out)?;
+        self.print_functions(terminal_width, out)
+    }
+
+    /// Some session is still being written.
+    fn is_live(&self) -> bool {
+        self.sessions
+            .iter()
+            .any(|session| session.end_reason.is_none())
+    }
+
+    fn completeness_line(&self) -> String {
+        let counted_calls = counted(self.calls_counted, "call", "calls");
+        if self.calls_missing > 0 {
+            return format!(
+                "incomplete: {} of {counted_calls} counted in the kernel {} not in this file",
+                count(self.calls_missing),
+                if self.calls_missing == 1 { "is" } else { "are" },
+            );
+        }
+        if self.calls_counted == 0 && self.calls_stored > 0 {
+            return "completeness unknown: the kernel's counts are not in this file".to_owned();
+        }
+        if self.calls_counted == 0 {
+            return "no call was captured: no instrumented function that was chosen began one"
+                .to_owned();
+        }
+        if self.is_live() {
+            return format!(
+                "complete so far: of the calls counted in the kernel {} are in this file and {} \
+                 still open",
+                count(self.calls_stored),
+                grouped(self.calls_in_flight as u64),
+            );
+        }
+        format!("complete: every one of {counted_calls} counted in the kernel is in this file")
+    }
+
+    fn print_reasons(&self, out: &mut dyn Write) -> Result<()> {
+        let told: Vec<_> = self
+            .completeness
+            .iter()
+            .filter_map(|row| Some((row, row.reason.as_deref()?)))
+            .collect();
+        for (row, reason) in told.iter().take(REASONS) {
+            writeln!(out, "  {}: {reason}", printable(&row.function))?;
+        }
+        if told.len() > REASONS {
+            let more = (told.len() - REASONS) as i64;
+            let functions = counted(more, "function", "functions");
+            writeln!(
+                out,
+                "  and {functions} more: see the view `completeness`, or --json"
+            )?;
+        }
+        Ok(())
+    }
+
+    fn print_functions(&self, terminal_width: Option<usize>, out: &mut dyn Write) -> Result<()> {
+        let columns: Vec<&Column> = COLUMNS
+            .iter()
+            .filter(|column| column.always || self.functions.iter().any(|row| (column.used)(row)))
+            .collect();
+        let titles: Vec<_> = columns
+            .iter()
+            .map(|column| (column.title, column.layout))
+            .collect();
+        let mut table = Table::new(&titles, terminal_width);
+        let called = self.functions.iter().filter(|function| function.calls > 0);
+        for (index, function) in called.clone().enumerate() {
+            if index == 0 {
+                writeln!(out)?;
+            }
+            table.push(
+                columns
+                    .iter()
+                    .map(|column| (column.cell)(function))
+                    .collect(),
+                out,
+            )?;
+        }
+        table.print(out)?;
+        let silent = (self.functions.len() - called.count()) as i64;
+        if silent > 0 {
+            let functions = counted(silent, "function", "functions");
+            writeln!(out, "\n{functions} without a call")?;
+        }
+        Ok(())
+    }
+}
+
+/// A column of the table of functions.
+struct Column {
+    title: &'static str,
+    layout: Layout,
+    /// Also shown where no function has anything in it.
+    always: bool,
+    used: fn(&FunctionRow) -> bool,
+    cell: fn(&FunctionRow) -> String,
+}
+
+impl Column {
+    const fn always(title: &'static str, cell: fn(&FunctionRow) -> String) -> Self {
+        Self {
+            title,
+            layout: Layout::Number,
+            always: true,
+            used: |_| true,
+            cell,
+        }
+    }
+
+    const fn if_used(
+        title: &'static str,
+        used: fn(&FunctionRow) -> bool,
+        cell: fn(&FunctionRow) -> String,
+    ) -> Self {
+        Self {
+            title,
+            layout: Layout::Number,
+            always: false,
+            used,
+            cell,
+        }
+    }
+}
+
+/// The columns, in order.
+const COLUMNS: &[Column] = &[
+    Column {
+        layout: Layout::Text,
+        ..Column::always("function", |row| printable(&row.function))
+    },
+    Column::always("calls", |row| count(row.calls)),
+    Column::always("ok", |row| count(row.ok)),
+    Column::always("err", |row| count(row.err)),
+    Column::if_used("panic", |row| row.panic > 0, |row| count(row.panic)),
+    Column::if_used(
+        "cancelled",
+        |row| row.cancelled > 0,
+        |row| count(row.cancelled),
+    ),
+    Column::if_used(
+        "unfinished",
+        |row| row.unfinished > 0,
+        |row| count(row.unfinished),
+    ),
+    Column::if_used(
+        "died",
+        |row| row.target_died > 0,
+        |row| count(row.target_died),
+    ),
+    Column::always("p50", |row| maybe_duration(row.p50_ns)),
+    Column::always("p90", |row| maybe_duration(row.p90_ns)),
+    Column::always("p99", |row| maybe_duration(row.p99_ns)),
+    Column::always("max", |row| maybe_duration(row.max_ns)),
+    Column::always("total", |row| duration(row.total_ns)),
+    Column::always("self", |row| duration(row.self_ns)),
+    Column::if_used(
+        "CPU",
+        |row| row.cpu_ns.is_some(),
+        |row| maybe_duration(row.cpu_ns),
+    ),
+];
+
+/// What ran, for how long, how many calls it made, and how it ended.
+fn session_line(session: &SessionRow) -> String {
+    let command = session
+        .command
+        .as_deref()
+        .map_or_else(|| "unknown target".to_owned(), printable);
+    let pid = session
+        .pid
+        .map_or_else(String::new, |pid| format!(" (pid {pid})"));
+    let calls = counted(session.calls, "call", "calls");
+    let lasted = session
+        .ended_unix_ns
+        .map(|ended| ended - session.started_unix_ns);
+    let rate = lasted.filter(|ns| *ns > 0).map_or_else(String::new, |ns| {
+        let rate = session.calls as f64 * 1e9 / ns as f64;
+        format!(" in {}, {}/s", duration(ns), count(rate.round() as i64))
+    });
+    let status = session
+        .exit_status
+        .map_or_else(String::new, |status| format!(", status {status}"));
+    let end = session
+        .end_reason
+        .as_deref()
+        .map_or("still being written".into(), printable);
+    format!(
+        "session {}: {command}{pid}: {calls}{rate}; {end}{status}",
+        session.session_id
+    )
+}
