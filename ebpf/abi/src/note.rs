@@ -25,7 +25,8 @@ pub struct NoteHeader {
     pub abi: u32,
     /// [`crate::probe::Probe`] as a number.
     pub probe: u32,
-    /// Link-time address of the marker's first byte; 0 where the linker dropped the function.
+    /// Link-time address of the marker's first byte. Where the linker dropped the function it is a
+    /// small number instead, often but not always 0, that lies in no executable segment.
     pub marker: u64,
     /// Link-time address of the function's [`FunctionText`]; 0 where there is none.
     pub function: u64,
