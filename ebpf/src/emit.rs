@@ -3,7 +3,8 @@
 use aya_ebpf::{
     bindings::BPF_RB_NO_WAKEUP,
     helpers::{
-        bpf_get_smp_processor_id, bpf_probe_read_user, generated::bpf_probe_read_user as read_user_raw,
+        bpf_get_smp_processor_id, bpf_probe_read_user,
+        generated::bpf_probe_read_user as read_user_raw,
     },
     maps::ring_buf::RingBufEntry,
 };

@@ -12,6 +12,7 @@
 mod atomic;
 mod config;
 mod emit;
+mod log;
 mod maps;
 mod marker;
 mod table;

@@ -19,6 +19,7 @@ use exoscope_abi::{
 
 use crate::{
     atomic, config, emit,
+    log::debug,
     maps::{NUMBERS, PHASE},
     table::{self, Slot},
     totals::Totals,
@@ -113,24 +114,27 @@ fn begin(ctx: &ProbeContext) -> Option<()> {
     let call = argument(ctx, 1);
     let totals = Totals::of(function)?;
     totals.calls();
-    let parent = captured_parent(argument(ctx, 2));
+    let (parent_call, parent) = captured_parent(argument(ctx, 2));
     let slot = match table::find(call) {
         Some(stale) => {
+            debug!(
+                ctx,
+                "function {}: a call begins at the address of an open one", function
+            );
             replace(stale);
             Some(stale)
         }
         None => table::claim(call),
     };
     let Some(slot) = slot else {
+        debug!(
+            ctx,
+            "function {}: the table of open calls is full", function
+        );
         totals.lost_table();
         return None;
     };
     let id = next_number();
-    let (parent_call, parent) = match parent {
-        // SAFETY: the parent's slot lies in the map.
-        Some((address, parent)) => unsafe { (address, (*parent.call).id) },
-        None => (0, 0),
-    };
     // SAFETY: the slot lies in the map, and this program has claimed it. The number is written
     // last: until then a reader takes the slot for empty.
     unsafe {
@@ -145,22 +149,23 @@ fn begin(ctx: &ProbeContext) -> Option<()> {
     Some(())
 }
 
-/// The innermost captured call at or outside of `call`: calls whose function was not chosen, or
-/// that began before the session, are passed over.
+/// Address and number of the innermost captured call at or outside of `call`, or zeros: calls whose
+/// function was not chosen, or that began before the session, are passed over.
 #[inline(always)]
-fn captured_parent(mut call: u64) -> Option<(u64, Slot)> {
+fn captured_parent(mut call: u64) -> (u64, u64) {
     for _ in 0..ANCESTORS {
         if call == 0 {
-            return None;
+            break;
         }
         if let Some(slot) = table::find(call) {
-            return Some((call, slot));
+            // SAFETY: the slot lies in the map.
+            return (call, unsafe { (*slot.call).id });
         }
         // SAFETY: the helper checks the target's address. A call's state begins with the address
         // of the next outer call.
-        call = unsafe { bpf_probe_read_user(call as *const u64) }.ok()?;
+        call = unsafe { bpf_probe_read_user(call as *const u64) }.unwrap_or(0);
     }
-    None
+    (0, 0)
 }
 
 /// A call begins at the address of one that never ended: the old one ends unfinished.
@@ -202,7 +207,11 @@ fn end(ctx: &ProbeContext, detail: u64) -> Option<()> {
     let outcome = argument(ctx, 2) as u32;
     let totals = Totals::of(function)?;
     let seen = if config::exits_only() {
-        if capturing { end_only(ctx, function, outcome, end_ns, totals) } else { Some(0) }
+        if capturing {
+            end_only(ctx, function, outcome, end_ns, totals)
+        } else {
+            Some(0)
+        }
     } else {
         end_open(ctx, outcome, end_ns, totals)
     };
@@ -212,6 +221,7 @@ fn end(ctx: &ProbeContext, detail: u64) -> Option<()> {
             // The call began before the session, unless the session is ending: then its beginning
             // was passed over.
             if capturing {
+                debug!(ctx, "function {}: an end without a beginning", function);
                 totals.unmatched();
                 emit::call(without_start(function, outcome, end_ns), totals);
             }

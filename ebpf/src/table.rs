@@ -63,7 +63,10 @@ pub fn find(call: u64) -> Option<Slot> {
     for step in 1..PROBES {
         let next = bucket(first.wrapping_add(step))?;
         if let Some(way) = way_of(next, call) {
-            return Some(Slot { displaced: Some(displaced), ..slot(next, way) });
+            return Some(Slot {
+                displaced: Some(displaced),
+                ..slot(next, way)
+            });
         }
     }
     None

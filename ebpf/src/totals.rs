@@ -30,7 +30,9 @@ impl Totals {
         // SAFETY: the helper only reads the number of this CPU.
         let cpu = unsafe { bpf_get_smp_processor_id() };
         let shard = cpu & config::shard_mask();
-        TOTALS.get_ptr_mut(shard * config::functions() + function).map(Self)
+        TOTALS
+            .get_ptr_mut(shard * config::functions() + function)
+            .map(Self)
     }
 
     counter!(/// A call began.

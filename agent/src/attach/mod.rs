@@ -4,6 +4,7 @@
 //! thousand single uprobes takes minutes, one link takes milliseconds. A link lives as long as its
 //! descriptor, so the kernel detaches everything even where the agent is killed.
 
+mod log;
 pub mod programs;
 pub mod sys;
 
@@ -126,7 +127,7 @@ pub enum AttachError {
     },
     /// The kernel refused.
     #[error(
-        "the kernel refused to attach {sites} sites of {path} in process {pid}: {source}; \
+        "the kernel refused to attach {sites} sites of {path} in process {pid}: {reason}; \
          `exoscope doctor` says what works on this machine"
     )]
     Refused {
@@ -137,7 +138,7 @@ pub enum AttachError {
         /// Number of sites.
         sites: usize,
         /// What the system call said.
-        source: io::Error,
+        reason: io::Error,
     },
 }
 
@@ -170,15 +171,20 @@ impl BinaryPlan<'_> {
 
     /// Number of sites that are attached to.
     pub fn sites(&self) -> usize {
-        self.chosen().filter(|(site, _)| self.capture.program(site.probe).is_some()).count()
+        self.chosen()
+            .filter(|(site, _)| self.capture.program(site.probe).is_some())
+            .count()
     }
 
     /// The sites of chosen functions with the number of their function.
     fn chosen(&self) -> impl Iterator<Item = (&Site, u32)> {
-        self.binary.sites.iter().filter_map(|site| match site.function {
-            Some(function) => Some((site, self.functions.get(function).copied()??)),
-            None => self.byte.is_fast().then_some((site, 0)),
-        })
+        self.binary
+            .sites
+            .iter()
+            .filter_map(|site| match site.function {
+                Some(function) => Some((site, self.functions.get(function).copied()??)),
+                None => self.byte.is_fast().then_some((site, 0)),
+            })
     }
 
     /// Offset of the semaphore that goes with a site in this plan, or 0.
@@ -198,8 +204,10 @@ impl BinaryPlan<'_> {
         let Some(program) = self.capture.program(probe) else {
             return Ok(None);
         };
-        let mut sites: Vec<_> =
-            self.chosen().filter(|(site, _)| site.probe == probe).collect();
+        let mut sites: Vec<_> = self
+            .chosen()
+            .filter(|(site, _)| site.probe == probe)
+            .collect();
         sites.sort_unstable_by_key(|(site, _)| site.offset);
         if sites.is_empty() {
             return Ok(None);
@@ -207,7 +215,10 @@ impl BinaryPlan<'_> {
         let offset = self.byte.offset();
         let offsets: Vec<u64> = sites.iter().map(|(site, _)| site.offset + offset).collect();
         let semaphores: Vec<u64> = sites.iter().map(|(site, _)| self.semaphore(site)).collect();
-        let cookies: Vec<u64> = sites.iter().map(|(_, function)| u64::from(*function)).collect();
+        let cookies: Vec<u64> = sites
+            .iter()
+            .map(|(_, function)| u64::from(*function))
+            .collect();
         let path = CString::new(self.path.as_os_str().as_bytes()).unwrap_or_default();
         let target = MultiTarget {
             path: &path,
@@ -219,11 +230,11 @@ impl BinaryPlan<'_> {
         match sys::create_uprobe_multi(programs.program(program), &target) {
             Ok(link) => Ok(Some(link)),
             Err(error) if ended(&error, self.pid) => Err(AttachError::Ended { pid: self.pid }),
-            Err(source) => Err(AttachError::Refused {
+            Err(reason) => Err(AttachError::Refused {
                 pid: self.pid,
                 path: self.path.display().to_string(),
                 sites: sites.len(),
-                source,
+                reason,
             }),
         }
     }

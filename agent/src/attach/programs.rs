@@ -9,11 +9,11 @@ use aya::{Ebpf, EbpfLoader};
 use aya_obj::Object;
 use exoscope_abi::{Phase, table};
 
+use super::log::ProgramLog;
 use super::sys::{self, LoadError};
 
 /// The BPF object that is part of this program.
-static OBJECT: &[u8] =
-    aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/exoscope.bpf.o"));
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/exoscope.bpf.o"));
 
 /// What the programs are told before they are loaded.
 #[derive(Clone, Debug)]
@@ -50,29 +50,26 @@ const MAX_SHARDS: u32 = 16;
 #[derive(Debug, thiserror::Error)]
 pub enum ProgramsError {
     /// The kernel refused a program.
-    #[error(
-        "the kernel refused the BPF program `{program}`: {source}; {}",
-        if .log.is_empty() { "`exoscope doctor` says what is missing" } else { "run again with -v to see the verifier's log" }
-    )]
+    #[error("the kernel refused the BPF program `{program}`: {reason}")]
     Rejected {
         /// Name of the program.
         program: String,
         /// What the system call said.
-        source: io::Error,
-        /// What the verifier said.
+        reason: io::Error,
+        /// What the verifier said; empty where it was not asked.
         log: String,
     },
     /// A map could not be made.
-    #[error("can't create the BPF map `{map}`: {source}; a smaller --ring-size needs less memory")]
+    #[error("can't create the BPF map `{map}`: {reason}; a smaller --ring-size needs less memory")]
     Map {
         /// Name of the map.
         map: String,
         /// What the system call said.
-        source: io::Error,
+        reason: io::Error,
     },
-    /// The object could not be loaded.
+    /// The maps could not be loaded.
     #[error("can't load the BPF maps: {0}; `exoscope doctor` says what is missing")]
-    Maps(#[from] aya::EbpfError),
+    Maps(String),
     /// The object that was built in is broken.
     #[error("the BPF object built into this program is broken: {0}; build exoscope again")]
     Object(String),
@@ -94,7 +91,13 @@ pub enum Program {
 }
 
 impl Program {
-    const ALL: [Self; 5] = [Self::Entry, Self::Exit, Self::Error, Self::EmptyEntry, Self::EmptyEnd];
+    const ALL: [Self; 5] = [
+        Self::Entry,
+        Self::Exit,
+        Self::Error,
+        Self::EmptyEntry,
+        Self::EmptyEnd,
+    ];
 
     /// The function's name in the object.
     const fn name(self) -> &'static str {
@@ -114,6 +117,7 @@ pub struct Programs {
     programs: BTreeMap<Program, OwnedFd>,
     rings: Vec<RingBuf<MapData>>,
     shards: u32,
+    log: ProgramLog,
 }
 
 impl Programs {
@@ -134,10 +138,18 @@ impl Programs {
             .map_max_entries("TOTALS", shards * settings.functions)
             .map_max_entries("NUMBERS", cpus)
             .map_max_entries("RINGS", cpus)
-            .load(OBJECT)?;
+            .load(OBJECT)
+            .map_err(|error| ProgramsError::Maps(with_causes(&error)))?;
         let rings = create_rings(&mut ebpf, cpus, settings.ring_bytes)?;
         let programs = load_programs(&ebpf)?;
-        Ok(Self { ebpf, programs, rings, shards })
+        let log = ProgramLog::of(&mut ebpf);
+        Ok(Self {
+            ebpf,
+            programs,
+            rings,
+            shards,
+            log,
+        })
     }
 
     /// The descriptor of a program.
@@ -177,13 +189,13 @@ impl Programs {
             .and_then(|mut array| array.set(0, phase as u64, 0))
             .map_err(|error| ProgramsError::Map {
                 map: "PHASE".to_owned(),
-                source: io::Error::other(error),
+                reason: io::Error::other(error),
             })
     }
 
-    /// The loaded object, for the programs that aya attaches itself.
-    pub fn ebpf(&mut self) -> &mut Ebpf {
-        &mut self.ebpf
+    /// Prints what the programs of a debug build have logged.
+    pub fn print_log(&mut self) {
+        self.log.flush();
     }
 }
 
@@ -193,21 +205,35 @@ fn map_fd(map: &Map) -> Result<BorrowedFd<'_>, ProgramsError> {
         Map::Array(data) | Map::ArrayOfMaps(data) | Map::RingBuf(data) | Map::PerCpuArray(data) => {
             Ok(data.fd().as_fd())
         }
-        _ => Err(ProgramsError::Object("it has a map of an unknown kind".to_owned())),
+        _ => Err(ProgramsError::Object(
+            "it has a map of an unknown kind".to_owned(),
+        )),
     }
 }
 
 fn possible_cpus() -> Result<u32, ProgramsError> {
-    aya::util::nr_cpus().map(|cpus| cpus as u32).map_err(|(path, source)| ProgramsError::Map {
-        map: format!("RINGS: can't count the CPUs in {path}"),
-        source,
-    })
+    aya::util::nr_cpus()
+        .map(|cpus| cpus as u32)
+        .map_err(|(path, reason)| ProgramsError::Map {
+            map: format!("RINGS: can't count the CPUs in {path}"),
+            reason,
+        })
+}
+
+/// An error and its causes in one line.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 /// Bytes of one CPU's ring where all together have `total`.
 fn ring_size(total: u64, cpus: u32) -> u32 {
     let each = (total / u64::from(cpus)).clamp(RING_BOUNDS.0, RING_BOUNDS.1);
-    let power = if each.is_power_of_two() { each } else { each.next_power_of_two() / 2 };
+    let power = if each.is_power_of_two() {
+        each
+    } else {
+        each.next_power_of_two() / 2
+    };
     power as u32
 }
 
@@ -223,7 +249,10 @@ fn create_rings(
     let outer = map_fd(outer)?;
     (0..cpus)
         .map(|cpu| {
-            let failed = |source| ProgramsError::Map { map: format!("ring {cpu} of {size} bytes"), source };
+            let failed = |reason| ProgramsError::Map {
+                map: format!("ring {cpu} of {size} bytes"),
+                reason,
+            };
             let ring = sys::create_ring("RING", size).map_err(failed)?;
             sys::set_inner_map(outer, cpu, ring.as_fd()).map_err(failed)?;
             let data = MapData::from_fd(ring).map_err(|error| failed(io::Error::other(error)))?;
@@ -240,14 +269,22 @@ fn load_programs(ebpf: &Ebpf) -> Result<BTreeMap<Program, OwnedFd>, ProgramsErro
         .iter()
         .filter_map(|(name, map)| Some((name.as_str(), map_fd(ebpf.map(name)?).ok()?, map)))
         .collect();
-    let sections: HashSet<usize> = object.functions.keys().map(|(section, _)| *section).collect();
+    let sections: HashSet<usize> = object
+        .functions
+        .keys()
+        .map(|(section, _)| *section)
+        .collect();
     object
         .relocate_maps(
-            descriptors.iter().map(|(name, fd, map)| (*name, fd.as_raw_fd(), *map)),
+            descriptors
+                .iter()
+                .map(|(name, fd, map)| (*name, fd.as_raw_fd(), *map)),
             &sections,
         )
         .map_err(|error| broken(error.to_string()))?;
-    object.relocate_calls(&sections).map_err(|error| broken(error.to_string()))?;
+    object
+        .relocate_calls(&sections)
+        .map_err(|error| broken(error.to_string()))?;
     Program::ALL
         .into_iter()
         .map(|program| {
@@ -260,7 +297,7 @@ fn load_programs(ebpf: &Ebpf) -> Result<BTreeMap<Program, OwnedFd>, ProgramsErro
             let fd = sys::load_program(name, &function.instructions, &object.license).map_err(
                 |LoadError { source, log }| ProgramsError::Rejected {
                     program: name.to_owned(),
-                    source,
+                    reason: source,
                     log,
                 },
             )?;

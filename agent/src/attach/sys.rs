@@ -45,7 +45,12 @@ fn bpf_fd(command: bpf_cmd, attr: &mut bpf_attr) -> io::Result<OwnedFd> {
     // SAFETY: `attr` is a whole `bpf_attr`, and what its pointers point at outlives the call: every
     // caller holds it.
     let fd = unsafe {
-        libc::syscall(libc::SYS_bpf, command as libc::c_long, &raw mut *attr, size_of::<bpf_attr>())
+        libc::syscall(
+            libc::SYS_bpf,
+            command as libc::c_long,
+            &raw mut *attr,
+            size_of::<bpf_attr>(),
+        )
     };
     if fd < 0 {
         return Err(io::Error::last_os_error());
@@ -63,7 +68,11 @@ fn zeroed_attr() -> bpf_attr {
 ///
 /// # Errors
 /// What the kernel said; with the verifier's log where it refused the program.
-pub fn load_program(name: &str, instructions: &[bpf_insn], license: &CStr) -> Result<OwnedFd, LoadError> {
+pub fn load_program(
+    name: &str,
+    instructions: &[bpf_insn],
+    license: &CStr,
+) -> Result<OwnedFd, LoadError> {
     load_with_log(name, instructions, license, &mut []).or_else(|source| {
         let mut log = vec![0; LOG_SIZE];
         load_with_log(name, instructions, license, &mut log).map_err(|_| {
@@ -104,7 +113,10 @@ fn load_with_log(
 ///
 /// # Errors
 /// What the kernel said: for example `ENOTSUPP` (524) for an instruction it can't probe.
-pub fn create_uprobe_multi(program: BorrowedFd<'_>, target: &MultiTarget<'_>) -> io::Result<OwnedFd> {
+pub fn create_uprobe_multi(
+    program: BorrowedFd<'_>,
+    target: &MultiTarget<'_>,
+) -> io::Result<OwnedFd> {
     assert_eq!(target.offsets.len(), target.cookies.len());
     assert_eq!(target.offsets.len(), target.semaphores.len());
     let mut attr = zeroed_attr();
@@ -161,5 +173,9 @@ pub fn set_inner_map(outer: BorrowedFd<'_>, index: u32, inner: BorrowedFd<'_>) -
             size_of::<bpf_attr>(),
         )
     };
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
+    }
 }

@@ -45,7 +45,10 @@ const TEXT_WAIT_NS: u64 = 1_000_000_000;
 impl Assembler {
     /// An assembler for records of `full` or of `exits` mode.
     pub fn new(exits_only: bool) -> Self {
-        Self { exits_only, ..Self::default() }
+        Self {
+            exits_only,
+            ..Self::default()
+        }
     }
 
     /// Takes one record; its events go to `batch` now or at a later [`Assembler::release`].
@@ -67,7 +70,9 @@ impl Assembler {
             return;
         }
         self.held.sort_by_key(end_of);
-        let ready = self.held.partition_point(|record| end_of(record).0 < complete_until);
+        let ready = self
+            .held
+            .partition_point(|record| end_of(record).0 < complete_until);
         let waiting = self.held.split_off(ready);
         for record in std::mem::replace(&mut self.held, waiting) {
             match record {
@@ -80,7 +85,8 @@ impl Assembler {
                 Record::Call(_) | Record::Unmatched(_) => {}
             }
         }
-        self.failed.retain(|(_, end_ns), _| end_ns.saturating_add(TEXT_WAIT_NS) > complete_until);
+        self.failed
+            .retain(|(_, end_ns), _| end_ns.saturating_add(TEXT_WAIT_NS) > complete_until);
     }
 
     /// Records that made no sense so far.
@@ -97,12 +103,22 @@ impl Assembler {
     }
 
     fn call(&mut self, record: &CallRecord, batch: &mut Batch) {
-        let Some(outcome) = self.outcome(record.outcome) else { return };
-        batch.calls.push(call(record, record.id, record.parent, record.child_ns, outcome));
+        let Some(outcome) = self.outcome(record.outcome) else {
+            return;
+        };
+        batch.calls.push(call(
+            record,
+            record.id,
+            record.parent,
+            record.child_ns,
+            outcome,
+        ));
     }
 
     fn unmatched(&mut self, record: &CallRecord, batch: &mut Batch) {
-        let Some(outcome) = self.outcome(record.outcome) else { return };
+        let Some(outcome) = self.outcome(record.outcome) else {
+            return;
+        };
         batch.unmatched.push(UnmatchedExit {
             function: record.function,
             tid: record.tid,
@@ -112,7 +128,9 @@ impl Assembler {
     }
 
     fn exit(&mut self, record: &CallRecord, batch: &mut Batch) {
-        let Some(outcome) = self.outcome(record.outcome) else { return };
+        let Some(outcome) = self.outcome(record.outcome) else {
+            return;
+        };
         let (id, child_ns) = match self.expected.remove(&record.id) {
             Some(expected) if expected.first_start >= record.start_ns => {
                 (expected.id, expected.child_ns)
@@ -127,14 +145,23 @@ impl Assembler {
         if outcome != Outcome::Ok {
             self.failed.insert((record.id, record.end_ns), id);
         }
-        batch.calls.push(call(record, id, parent, child_ns, outcome));
+        batch
+            .calls
+            .push(call(record, id, parent, child_ns, outcome));
     }
 
     /// The number of the call at `address`, which is still open; adds a child to it.
     fn expect(&mut self, address: u64, start: u64, duration: u64) -> u64 {
         if !self.expected.contains_key(&address) {
             let id = self.next_number();
-            self.expected.insert(address, Expected { id, first_start: start, child_ns: 0 });
+            self.expected.insert(
+                address,
+                Expected {
+                    id,
+                    first_start: start,
+                    child_ns: 0,
+                },
+            );
         }
         let expected = self.expected.get_mut(&address).expect("inserted above");
         expected.first_start = expected.first_start.min(start);
@@ -173,7 +200,12 @@ fn call(record: &CallRecord, id: u64, parent: u64, child_ns: u64, outcome: Outco
 }
 
 fn detail(call: u64, text: ErrorText) -> ErrorDetail {
-    ErrorDetail { call, kind: text.kind, message: text.message, truncated: text.truncated }
+    ErrorDetail {
+        call,
+        kind: text.kind,
+        message: text.message,
+        truncated: text.truncated,
+    }
 }
 
 #[cfg(test)]
@@ -198,16 +230,23 @@ mod tests {
     fn assemble(records: Vec<Record>) -> Batch {
         let mut batch = Batch::default();
         let mut assembler = Assembler::new(true);
-        records.into_iter().for_each(|record| assembler.push(record, &mut batch));
+        records
+            .into_iter()
+            .for_each(|record| assembler.push(record, &mut batch));
         assembler.release(u64::MAX, &mut batch);
         batch
     }
 
     #[test]
     fn exits_find_their_parents_whatever_ring_they_came_through() {
-        let batch =
-            assemble(vec![exit(0x10, 0, 1, 100), exit(0x30, 0x20, 10, 20), exit(0x20, 0x10, 5, 50)]);
-        let [inner, middle, outer] = &batch.calls[..] else { panic!("three calls") };
+        let batch = assemble(vec![
+            exit(0x10, 0, 1, 100),
+            exit(0x30, 0x20, 10, 20),
+            exit(0x20, 0x10, 5, 50),
+        ]);
+        let [inner, middle, outer] = &batch.calls[..] else {
+            panic!("three calls")
+        };
         assert_eq!(inner.parent, Some(middle.id));
         assert_eq!(middle.parent, Some(outer.id));
         assert_eq!(outer.parent, None);
@@ -236,7 +275,9 @@ mod tests {
 
     #[test]
     fn an_errors_text_finds_its_call_even_a_turn_later() {
-        let Record::Exit(record) = exit(0x10, 0, 1, 100) else { unreachable!() };
+        let Record::Exit(record) = exit(0x10, 0, 1, 100) else {
+            unreachable!()
+        };
         let text = ErrorText {
             id: 0x10,
             end_ns: 100,
@@ -246,7 +287,13 @@ mod tests {
         };
         let mut batch = Batch::default();
         let mut assembler = Assembler::new(true);
-        assembler.push(Record::Exit(CallRecord { outcome: 1, ..record }), &mut batch);
+        assembler.push(
+            Record::Exit(CallRecord {
+                outcome: 1,
+                ..record
+            }),
+            &mut batch,
+        );
         assembler.release(200, &mut batch);
         assembler.push(Record::Error(Box::new(text)), &mut batch);
         assembler.release(300, &mut batch);
@@ -257,8 +304,16 @@ mod tests {
     fn nonsense_is_counted() {
         let mut batch = Batch::default();
         let mut assembler = Assembler::new(false);
-        let Record::Exit(record) = exit(1, 0, 1, 2) else { unreachable!() };
-        assembler.push(Record::Call(CallRecord { outcome: 99, ..record }), &mut batch);
+        let Record::Exit(record) = exit(1, 0, 1, 2) else {
+            unreachable!()
+        };
+        assembler.push(
+            Record::Call(CallRecord {
+                outcome: 99,
+                ..record
+            }),
+            &mut batch,
+        );
         assert!(batch.calls.is_empty());
         assert_eq!(assembler.malformed(), 1);
     }

@@ -68,7 +68,14 @@ impl Consumer {
         progress: Arc<Progress>,
     ) -> Self {
         let assembler = Assembler::new(exits_only);
-        Self { rings, open_calls, totals, assembler, malformed: 0, progress }
+        Self {
+            rings,
+            open_calls,
+            totals,
+            assembler,
+            malformed: 0,
+            progress,
+        }
     }
 
     /// Takes turns until `stop`, or until `send` says that nobody takes batches any more; then gives
@@ -89,7 +96,11 @@ impl Consumer {
             if drained.more {
                 continue;
             }
-            pause = if drained.records > BUSY_RECORDS { pause / 2 } else { pause * 2 };
+            pause = if drained.records > BUSY_RECORDS {
+                pause / 2
+            } else {
+                pause * 2
+            };
             pause = pause.clamp(PAUSES.0, PAUSES.1);
             std::thread::sleep(pause);
         }
@@ -110,10 +121,20 @@ impl Consumer {
             write(batch);
         }
         let left = self.open_calls.snapshot();
-        let calls: Vec<Call> = left.iter().map(|call| ended(call, outcome, end_ns)).collect();
-        self.progress.calls.fetch_add(calls.len() as u64, Ordering::Relaxed);
+        let calls: Vec<Call> = left
+            .iter()
+            .map(|call| ended(call, outcome, end_ns))
+            .collect();
+        self.progress
+            .calls
+            .fetch_add(calls.len() as u64, Ordering::Relaxed);
         let counts = Some(self.totals.snapshot());
-        write(Batch { calls, open: Some(Vec::new()), counts, ..Batch::default() });
+        write(Batch {
+            calls,
+            open: Some(Vec::new()),
+            counts,
+            ..Batch::default()
+        });
         self.progress.open.store(0, Ordering::Relaxed);
         self.update_lost();
     }
@@ -129,7 +150,9 @@ impl Consumer {
         if let Some((counts, mut open)) = seen {
             let ended: HashSet<u64> = batch.calls.iter().map(|call| call.id).collect();
             open.retain(|call| !ended.contains(&call.id));
-            self.progress.open.store(open.len() as u64, Ordering::Relaxed);
+            self.progress
+                .open
+                .store(open.len() as u64, Ordering::Relaxed);
             batch.counts = Some(counts);
             batch.open = Some(open);
         }
@@ -166,12 +189,19 @@ impl Consumer {
             }
         }
         self.assembler.release(drained.complete_until, batch);
-        self.progress.calls.fetch_add(batch.calls.len() as u64, Ordering::Relaxed);
+        self.progress
+            .calls
+            .fetch_add(batch.calls.len() as u64, Ordering::Relaxed);
         drained
     }
 
     fn update_lost(&self) {
-        let lost = self.totals.snapshot().iter().map(|count| count.lost_ring + count.lost_table).sum();
+        let lost = self
+            .totals
+            .snapshot()
+            .iter()
+            .map(|count| count.lost_ring + count.lost_table)
+            .sum();
         self.progress.lost.store(lost, Ordering::Relaxed);
     }
 

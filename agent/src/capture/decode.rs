@@ -59,8 +59,12 @@ fn decode_error(bytes: &[u8]) -> Option<Record> {
     let bytes: &[u8; size_of::<ErrorRecord>()] = bytes.try_into().ok()?;
     // SAFETY: as in `decode_call`; the arrays are of bytes.
     let record = unsafe { bytes.as_ptr().cast::<ErrorRecord>().read_unaligned() };
-    let kind = record.type_name.get(..(record.type_name_len as usize).min(KIND_LEN))?;
-    let message = record.message.get(..(record.message_len as usize).min(MESSAGE_LEN))?;
+    let kind = record
+        .type_name
+        .get(..(record.type_name_len as usize).min(KIND_LEN))?;
+    let message = record
+        .message
+        .get(..(record.message_len as usize).min(MESSAGE_LEN))?;
     Some(Record::Error(Box::new(ErrorText {
         id: record.id,
         end_ns: record.end_ns,
@@ -79,7 +83,10 @@ mod tests {
         for len in 0..200 {
             for kind in 0..6_u32 {
                 let mut bytes = vec![0; len];
-                bytes.iter_mut().zip(kind.to_ne_bytes()).for_each(|(to, from)| *to = from);
+                bytes
+                    .iter_mut()
+                    .zip(kind.to_ne_bytes())
+                    .for_each(|(to, from)| *to = from);
                 let fits = len == size_of::<CallRecord>() && (1..=3).contains(&kind);
                 assert_eq!(decode(&bytes).is_some(), fits, "{len} bytes of kind {kind}");
             }
@@ -90,7 +97,9 @@ mod tests {
     fn hostile_lengths_in_an_error_stay_inside() {
         let mut bytes = vec![0xff; size_of::<ErrorRecord>()];
         bytes[..4].copy_from_slice(&(RecordKind::Error as u32).to_ne_bytes());
-        let Some(Record::Error(text)) = decode(&bytes) else { panic!("not decoded") };
+        let Some(Record::Error(text)) = decode(&bytes) else {
+            panic!("not decoded")
+        };
         assert_eq!(text.message.chars().count(), MESSAGE_LEN);
         assert!(text.truncated);
     }

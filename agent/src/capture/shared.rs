@@ -20,8 +20,14 @@ struct MappedArray<T> {
 impl<T> MappedArray<T> {
     fn new(map: BorrowedFd<'_>, len: usize) -> io::Result<Self> {
         let bytes = (len * size_of::<T>()).next_multiple_of(4096);
-        let map = MmapOptions::new().len(bytes).map_raw_read_only(map.as_raw_fd())?;
-        Ok(Self { map, len, value: std::marker::PhantomData })
+        let map = MmapOptions::new()
+            .len(bytes)
+            .map_raw_read_only(map.as_raw_fd())?;
+        Ok(Self {
+            map,
+            len,
+            value: std::marker::PhantomData,
+        })
     }
 
     /// The words of entry `index`: the programs write them while they are read.
@@ -53,7 +59,9 @@ impl OpenCalls {
     /// # Errors
     /// Where the kernel refuses the mapping.
     pub fn new(map: BorrowedFd<'_>, buckets: u32) -> io::Result<Self> {
-        Ok(Self { array: MappedArray::new(map, buckets as usize)? })
+        Ok(Self {
+            array: MappedArray::new(map, buckets as usize)?,
+        })
     }
 
     /// The calls that are open now, oldest first.
@@ -102,12 +110,17 @@ impl Totals {
     /// Where the kernel refuses the mapping.
     pub fn new(map: BorrowedFd<'_>, functions: u32, shards: u32) -> io::Result<Self> {
         let len = functions as usize * shards as usize;
-        Ok(Self { array: MappedArray::new(map, len)?, functions: functions as usize })
+        Ok(Self {
+            array: MappedArray::new(map, len)?,
+            functions: functions as usize,
+        })
     }
 
     /// The counts of every function that has any, summed over the shards.
     pub fn snapshot(&self) -> Vec<FunctionCounts> {
-        (0..self.functions).filter_map(|function| self.of(function)).collect()
+        (0..self.functions)
+            .filter_map(|function| self.of(function))
+            .collect()
     }
 
     fn of(&self, function: usize) -> Option<FunctionCounts> {
@@ -121,8 +134,17 @@ impl Totals {
             return None;
         }
         let (counts, histogram) = sum.split_at(sum.len() - HISTOGRAM_BUCKETS);
-        let &[calls, err, panic, cancelled, lost_ring, lost_table, unmatched, replaced, lost_detail] =
-            counts
+        let &[
+            calls,
+            err,
+            panic,
+            cancelled,
+            lost_ring,
+            lost_table,
+            unmatched,
+            replaced,
+            lost_detail,
+        ] = counts
         else {
             unreachable!("FunctionTotals has nine counts before its histogram");
         };

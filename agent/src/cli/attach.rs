@@ -38,6 +38,10 @@ pub struct CaptureArgs {
     /// Leave out functions whose full path matches. Repeatable.
     #[arg(long, value_name = "GLOB")]
     exclude: Vec<String>,
+    /// An instrumented library that the target will load: captured from its first call. Others are
+    /// found within a quarter of a second. Repeatable.
+    #[arg(long, value_name = "FILE")]
+    library: Vec<PathBuf>,
     /// `full` fires at entry and end; `exits` at the end only: half the cost, but no calls in
     /// flight and no kernel figures per call.
     #[arg(long, value_enum, default_value_t = CaptureMode::Full)]
@@ -75,6 +79,7 @@ impl CaptureArgs {
         Ok(Options {
             output: self.output.clone(),
             selection: Selection::new(&self.functions, &self.exclude)?,
+            libraries: self.library.clone(),
             capture: match self.capture {
                 CaptureMode::Full => Capture::Full,
                 CaptureMode::Exits => Capture::Exits,
@@ -108,5 +113,9 @@ pub fn attach(args: &Args) -> Result<ExitCode> {
     let target = Target::open(args.pid)?;
     let summary = session::attach(target, &options)?;
     args.capture.summarize(&summary)?;
-    Ok(if summary.lost > 0 { ExitCode::from(LOST) } else { ExitCode::SUCCESS })
+    Ok(if summary.lost > 0 {
+        ExitCode::from(LOST)
+    } else {
+        ExitCode::SUCCESS
+    })
 }

@@ -25,9 +25,12 @@ pub struct Args {
 /// Where standard output is broken.
 pub fn doctor(args: &Args) -> Result<ExitCode> {
     let checks = checks::all();
-    let able = checks.iter().all(|check| !check.required || check.result.is_ok());
+    let able = checks
+        .iter()
+        .all(|check| !check.required || check.result.is_ok());
     let self_test = able.then(|| SelfTest::run(true));
-    let works = matches!(&self_test, Some(Ok(test)) if test.trials.iter().any(|t| t.result.is_ok()));
+    let works =
+        matches!(&self_test, Some(Ok(test)) if test.trials.iter().any(|t| t.result.is_ok()));
     printed(|out| {
         if args.json {
             print_json(out, &checks, self_test.as_ref(), works)
@@ -35,7 +38,11 @@ pub fn doctor(args: &Args) -> Result<ExitCode> {
             print_text(out, &checks, self_test.as_ref(), works)
         }
     })?;
-    Ok(if works { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
+    Ok(if works {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(FAILED)
+    })
 }
 
 fn print_text(
@@ -57,17 +64,39 @@ fn print_text(
     match self_test {
         Some(Ok(test)) => print_trials(out, test)?,
         Some(Err(error)) => writeln!(out, "missing  {:14} {error:#}", "self-test")?,
-        None => writeln!(out, "missing  {:14} not run: something above is missing", "self-test")?,
+        None => writeln!(
+            out,
+            "missing  {:14} not run: something above is missing",
+            "self-test"
+        )?,
     }
     writeln!(out)?;
-    Ok(writeln!(out, "{}", if works { "capture works here" } else { "capture can't work here" })?)
+    Ok(writeln!(
+        out,
+        "{}",
+        if works {
+            "capture works here"
+        } else {
+            "capture can't work here"
+        }
+    )?)
 }
 
 fn print_trials(out: &mut dyn Write, test: &SelfTest) -> Result<()> {
     for Trial { byte, result } in &test.trials {
         match result {
-            Ok(ns) => writeln!(out, "ok       {:14} {}: {ns:.0} ns a marker", "self-test", byte.describe())?,
-            Err(why) => writeln!(out, "without  {:14} {}: {why}", "self-test", byte.describe())?,
+            Ok(ns) => writeln!(
+                out,
+                "ok       {:14} {}: {ns:.0} ns a marker",
+                "self-test",
+                byte.describe()
+            )?,
+            Err(why) => writeln!(
+                out,
+                "without  {:14} {}: {why}",
+                "self-test",
+                byte.describe()
+            )?,
         }
     }
     let chosen = match test.fast() {
@@ -100,7 +129,9 @@ fn print_json(
         _ => Vec::new(),
     };
     let fast = matches!(self_test, Some(Ok(test)) if test.fast().is_some());
-    let failure = self_test.and_then(|test| test.as_ref().err()).map(|error| format!("{error:#}"));
+    let failure = self_test
+        .and_then(|test| test.as_ref().err())
+        .map(|error| format!("{error:#}"));
     let report = json!({
         "works": works,
         "checks": checks,

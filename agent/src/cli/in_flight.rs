@@ -37,7 +37,10 @@ pub struct Args {
 pub fn in_flight(args: &Args) -> Result<ExitCode> {
     match (&args.file, args.pid) {
         (Some(file), _) => {
-            let args = report::InFlightArgs { file: file.clone(), json: args.json };
+            let args = report::InFlightArgs {
+                file: file.clone(),
+                json: args.json,
+            };
             printed(|out| report::in_flight(&args, out))
         }
         (None, pid) => {

@@ -74,7 +74,9 @@ pub fn main() -> ExitCode {
         Command::Calls(args) => printed(|out| report::calls(&args, out)),
         Command::Errors(args) => printed(|out| report::errors(&args, out)),
         Command::InFlight(args) => in_flight::in_flight(&args),
-        Command::Subject => subject::run().map_err(Into::into).map(|()| ExitCode::SUCCESS),
+        Command::Subject => subject::run()
+            .map_err(Into::into)
+            .map(|()| ExitCode::SUCCESS),
     };
     result.unwrap_or_else(|error| {
         complain(&error, cli.verbose);
@@ -102,9 +104,17 @@ fn is_closed_pipe(error: &anyhow::Error) -> bool {
 /// Prints an error as one sentence; its causes are part of it.
 fn complain(error: &anyhow::Error, verbose: bool) {
     let mut err = anstream::AutoStream::auto(std::io::stderr());
-    // Nobody is left to tell where standard error is closed.
-    let _ = writeln!(err, "exoscope: {error:#}");
-    if verbose && let Some(ProgramsError::Rejected { log, .. }) = error.downcast_ref() {
-        let _ = writeln!(err, "\nthe verifier's log:\n{log}");
-    }
+    // Where standard error is closed, nobody is left to tell.
+    let _ = match error.downcast_ref() {
+        Some(ProgramsError::Rejected { log, .. }) if verbose => {
+            writeln!(err, "exoscope: {error:#}; the verifier's log:\n{log}")
+        }
+        Some(ProgramsError::Rejected { log, .. }) if !log.is_empty() => {
+            writeln!(
+                err,
+                "exoscope: {error:#}; run again with -v to see the verifier's log"
+            )
+        }
+        _ => writeln!(err, "exoscope: {error:#}"),
+    };
 }

@@ -27,5 +27,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let summary = session::run(&args.command, &options)?;
     args.capture.summarize(&summary)?;
     let status = summary.exit_status.unwrap_or(0);
-    Ok(ExitCode::from(u8::try_from(status).unwrap_or(super::FAILED)))
+    Ok(ExitCode::from(
+        u8::try_from(status).unwrap_or(super::FAILED),
+    ))
 }

@@ -49,7 +49,10 @@ pub fn sites(args: &Args) -> Result<ExitCode> {
         (Some(path), _) => rows(path, &elf::read(path)?),
         (None, Some(pid)) => {
             let modules = modules(&Target::open(pid)?)?;
-            modules.iter().flat_map(|Module { file, binary, .. }| rows(&file.name, binary)).collect()
+            modules
+                .iter()
+                .flat_map(|Module { file, binary, .. }| rows(&file.name, binary))
+                .collect()
         }
         (None, None) => Vec::new(),
     };
@@ -69,7 +72,11 @@ pub fn sites(args: &Args) -> Result<ExitCode> {
         for row in &rows {
             let sites = row.entry + row.exit + row.error;
             let word = if sites == 1 { "site" } else { "sites" };
-            writeln!(out, "{}  {}:{}  {sites} {word}", row.function, row.file, row.line)?;
+            writeln!(
+                out,
+                "{}  {}:{}  {sites} {word}",
+                row.function, row.file, row.line
+            )?;
         }
         Ok(())
     })
@@ -78,7 +85,9 @@ pub fn sites(args: &Args) -> Result<ExitCode> {
 fn rows(path: &Path, binary: &Binary) -> Vec<Row> {
     let count = |function: usize, probe: Probe| {
         let sites = binary.sites.iter();
-        sites.filter(|site| site.function == Some(function) && site.probe == probe).count()
+        sites
+            .filter(|site| site.function == Some(function) && site.probe == probe)
+            .count()
     };
     binary
         .functions

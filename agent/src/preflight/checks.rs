@@ -30,13 +30,20 @@ pub struct Problem {
 
 impl Problem {
     fn new(what: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self { what: what.into(), remedy: remedy.into() }
+        Self {
+            what: what.into(),
+            remedy: remedy.into(),
+        }
     }
 }
 
 /// Every check, in the order in which one depends on another.
 pub fn all() -> Vec<Check> {
-    let check = |name, required, result| Check { name, required, result };
+    let check = |name, required, result| Check {
+        name,
+        required,
+        result,
+    };
     vec![
         check("kernel", false, Ok(kernel())),
         check("capabilities", true, capabilities()),
@@ -84,7 +91,11 @@ fn capabilities() -> Result<String, Problem> {
         return Ok("CAP_BPF, CAP_PERFMON and CAP_SYS_PTRACE are there".to_owned());
     }
     Err(Problem::new(
-        format!("{} {} missing", missing.join(", "), if missing.len() == 1 { "is" } else { "are" }),
+        format!(
+            "{} {} missing",
+            missing.join(", "),
+            if missing.len() == 1 { "is" } else { "are" }
+        ),
         "run exoscope with sudo, or give it the capabilities with `setcap \
          cap_bpf,cap_perfmon,cap_sys_ptrace+ep`",
     ))
@@ -93,7 +104,10 @@ fn capabilities() -> Result<String, Problem> {
 fn bpf() -> Result<String, Problem> {
     match sys::create_ring("exoscope_check", 4096) {
         Ok(_) => Ok("maps and ring buffers can be made".to_owned()),
-        Err(error) => Err(Problem::new(format!("the kernel refuses BPF ({error})"), bpf_remedy(&error))),
+        Err(error) => Err(Problem::new(
+            format!("the kernel refuses BPF ({error})"),
+            bpf_remedy(&error),
+        )),
     }
 }
 

@@ -56,7 +56,10 @@ impl SelfTest {
         for byte in [MarkerByte::Ten, MarkerByte::Five, MarkerByte::Safe] {
             let passed = trials.iter().any(|trial| trial.result.is_ok());
             if all || (!passed && byte.is_fast()) {
-                trials.push(Trial { byte, result: Subject::start(program)?.try_byte(byte)? });
+                trials.push(Trial {
+                    byte,
+                    result: Subject::start(program)?.try_byte(byte)?,
+                });
             }
         }
         Ok(Self { trials })
@@ -109,8 +112,14 @@ impl Subject {
             .stderr(Stdio::null())
             .spawn()
             .context("can't start this program again for its self-test; is /proc mounted?")?;
-        let answers = child.stdout.take().context("the self-test's subject has no output")?;
-        let mut subject = Self { child, answers: BufReader::new(answers) };
+        let answers = child
+            .stdout
+            .take()
+            .context("the self-test's subject has no output")?;
+        let mut subject = Self {
+            child,
+            answers: BufReader::new(answers),
+        };
         if subject.answer()? != "ready" {
             bail!("the self-test's subject did not start");
         }
@@ -119,7 +128,9 @@ impl Subject {
 
     fn answer(&mut self) -> Result<String> {
         let mut line = String::new();
-        self.answers.read_line(&mut line).context("the self-test's subject does not answer")?;
+        self.answers
+            .read_line(&mut line)
+            .context("the self-test's subject does not answer")?;
         Ok(line.trim().to_owned())
     }
 
@@ -164,7 +175,11 @@ impl Subject {
     fn measure(&mut self, totals: &Totals, bare: Option<i128>) -> Result<f64, String> {
         let died = || "the subject of the self-test died".to_owned();
         self.ask(&format!("calls {COUNTED}")).ok_or_else(died)?;
-        let counted: u64 = totals.snapshot().iter().map(|counts| counts.histogram.iter().sum::<u64>()).sum();
+        let counted: u64 = totals
+            .snapshot()
+            .iter()
+            .map(|counts| counts.histogram.iter().sum::<u64>())
+            .sum();
         if counted != COUNTED {
             return Err(format!("{counted} of {COUNTED} calls were seen"));
         }
@@ -207,9 +222,9 @@ fn chosen(binary: &Binary) -> Result<Vec<Option<u32>>> {
 
 fn refusal(error: &crate::attach::AttachError) -> String {
     match error {
-        crate::attach::AttachError::Refused { source, .. } => match source.raw_os_error() {
+        crate::attach::AttachError::Refused { reason, .. } => match reason.raw_os_error() {
             Some(524) => "the kernel does not probe this instruction".to_owned(),
-            _ => format!("the kernel refused: {source}"),
+            _ => format!("the kernel refused: {reason}"),
         },
         error => error.to_string(),
     }

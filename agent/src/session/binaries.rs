@@ -1,8 +1,10 @@
 //! The binaries of a target that have markers.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result, bail};
 
 use crate::target::elf::{self, Binary, BinaryError};
 use crate::target::process::{FileId, MappedFile, Target};
@@ -25,6 +27,30 @@ pub struct Module {
 /// program. A mapped library that is no readable ELF file has no markers.
 pub fn modules(target: &Target) -> Result<Vec<Module>> {
     unseen_modules(target, &BTreeMap::<FileId, ()>::new())
+}
+
+/// A library that the target has not loaded yet, by its path.
+///
+/// # Errors
+/// Where the file can't be read, or has no markers.
+pub fn unloaded(path: &Path) -> Result<Module> {
+    let path = path
+        .canonicalize()
+        .with_context(|| format!("can't read the library {}", path.display()))?;
+    let binary = elf::read(&path)?;
+    if binary.sites.is_empty() {
+        bail!("the library {} has no exoscope markers", path.display());
+    }
+    let metadata = path.metadata()?;
+    let file = MappedFile {
+        open: path.clone(),
+        name: path,
+    };
+    Ok(Module {
+        id: (metadata.dev(), metadata.ino()),
+        file,
+        binary,
+    })
 }
 
 /// As [`modules`], without those in `seen`.

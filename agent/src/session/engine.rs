@@ -77,8 +77,13 @@ impl Attachment {
     /// # Errors
     /// Where the kernel refuses maps or programs.
     pub fn load(plan: &Plan<'_>, modules: &[Module]) -> Result<Self> {
-        let known: usize = modules.iter().map(|module| module.binary.functions.len()).sum();
-        let capacity = u32::try_from(known).unwrap_or(u32::MAX).saturating_add(SPARE_FUNCTIONS);
+        let known: usize = modules
+            .iter()
+            .map(|module| module.binary.functions.len())
+            .sum();
+        let capacity = u32::try_from(known)
+            .unwrap_or(u32::MAX)
+            .saturating_add(SPARE_FUNCTIONS);
         let programs = Programs::load(&Settings {
             functions: capacity,
             exits_only: plan.capture.exits_only(),
@@ -119,8 +124,17 @@ impl Attachment {
     /// # Errors
     /// Where they can't be mapped.
     pub fn totals(&self) -> Result<Totals> {
-        Totals::new(self.programs.array("TOTALS")?, self.capacity, self.programs.shards())
-            .context("can't map the counts")
+        Totals::new(
+            self.programs.array("TOTALS")?,
+            self.capacity,
+            self.programs.shards(),
+        )
+        .context("can't map the counts")
+    }
+
+    /// Prints what the programs of a debug build have logged.
+    pub fn print_log(&mut self) {
+        self.programs.print_log();
     }
 
     /// Begins or ends the session for all programs.
@@ -156,14 +170,20 @@ impl Attachment {
             };
             attached.sites = binary_plan.sites();
             self.links.append(binary_plan.attach(&self.programs)?);
-            attached.warnings.extend(unraised(plan.target, module, &binary_plan)?);
+            attached
+                .warnings
+                .extend(unraised(plan.target, module, &binary_plan)?);
         }
         self.modules.insert(module.id, attached.clone());
         Ok(attached)
     }
 
     /// Gives each chosen function its number in the session.
-    fn number(&mut self, functions: &[Function], selection: &Selection) -> Result<Vec<Option<u32>>> {
+    fn number(
+        &mut self,
+        functions: &[Function],
+        selection: &Selection,
+    ) -> Result<Vec<Option<u32>>> {
         let mut numbers = Vec::with_capacity(functions.len());
         for function in functions {
             if !selection.contains(&function.path) {
@@ -190,7 +210,11 @@ impl Attachment {
 
 /// Fast markers need the fork guard beside them.
 fn safest(byte: MarkerByte, module: &Module, attached: &mut Attached) -> MarkerByte {
-    let guarded = module.binary.sites.iter().any(|site| site.function.is_none());
+    let guarded = module
+        .binary
+        .sites
+        .iter()
+        .any(|site| site.function.is_none());
     if guarded || !byte.is_fast() {
         return byte;
     }
@@ -208,8 +232,17 @@ fn unraised(
 ) -> Result<Option<(&'static str, String)>> {
     let offsets = plan.raised_semaphores();
     let values = target.read_semaphores(module.id, &offsets)?;
-    let down = values.iter().filter(|value| value.unwrap_or(0) == 0).count();
-    let what = if plan.capture.exits_only() { "calls or error messages" } else { "error messages" };
+    // A library that is not loaded yet is raised by the kernel when it is mapped.
+    let loaded = values.iter().any(Option::is_some);
+    let down = values
+        .iter()
+        .filter(|value| loaded && value.unwrap_or(0) == 0)
+        .count();
+    let what = if plan.capture.exits_only() {
+        "calls or error messages"
+    } else {
+        "error messages"
+    };
     Ok((down > 0).then(|| {
         let name = module.file.name.display();
         let text = format!(
@@ -258,12 +291,21 @@ impl Engine {
         let consumer = {
             let (stop, sender) = (Arc::clone(&stop), sender.clone());
             spawn("consumer", move || {
-                consumer.run(&stop, |batch| sender.send(Message::Batch(Box::new(batch))).is_ok())
+                consumer.run(&stop, |batch| {
+                    sender.send(Message::Batch(Box::new(batch))).is_ok()
+                })
             })?
         };
         let writer = spawn("writer", move || write_all(store, &receiver, failed))?;
-        let engine =
-            Self { attachment, progress, stop, sender, consumer, writer, sent_functions: 0 };
+        let engine = Self {
+            attachment,
+            progress,
+            stop,
+            sender,
+            consumer,
+            writer,
+            sent_functions: 0,
+        };
         Ok((engine, failure))
     }
 
@@ -279,7 +321,10 @@ impl Engine {
 
     /// Records something that happened.
     pub fn record(&self, events: Vec<AgentEvent>) {
-        let batch = Batch { events, ..Batch::default() };
+        let batch = Batch {
+            events,
+            ..Batch::default()
+        };
         let _ = self.sender.send(Message::Batch(Box::new(batch)));
     }
 
@@ -292,12 +337,17 @@ impl Engine {
         self.attachment.set_phase(Phase::Ending)?;
         drop(std::mem::take(&mut self.attachment.links));
         self.stop.store(true, Ordering::Release);
-        let mut consumer = self.consumer.join().map_err(|_| anyhow::anyhow!("the consumer died"))?;
+        let mut consumer = self
+            .consumer
+            .join()
+            .map_err(|_| anyhow::anyhow!("the consumer died"))?;
         consumer.finish(outcome, end_ns, |batch| {
             let _ = self.sender.send(Message::Batch(Box::new(batch)));
         });
         drop(self.sender);
-        self.writer.join().map_err(|_| anyhow::anyhow!("the writer died"))
+        self.writer
+            .join()
+            .map_err(|_| anyhow::anyhow!("the writer died"))
     }
 }
 

@@ -47,6 +47,8 @@ pub struct Options {
     pub output: Option<PathBuf>,
     /// Which functions.
     pub selection: Selection,
+    /// Libraries that the target has not loaded yet, to be captured from their first call.
+    pub libraries: Vec<PathBuf>,
     /// Which ends of a call.
     pub capture: Capture,
     /// Which markers.
@@ -85,7 +87,7 @@ pub struct Summary {
 /// # Errors
 /// One sentence about what failed; nothing stays attached, and no file is left half-made.
 pub fn attach(target: Target, options: &Options) -> Result<Summary> {
-    let modules = modules(&target)?;
+    let modules = with_libraries(modules(&target)?, options)?;
     if modules.is_empty() {
         bail!(
             "process {} ({}) has no exoscope markers; build it with the feature that switches \
@@ -103,13 +105,25 @@ pub fn attach(target: Target, options: &Options) -> Result<Summary> {
 /// As [`attach`]; the program is killed where it was started and can't be captured.
 pub fn run(words: &[String], options: &Options) -> Result<Summary> {
     checks::require()?;
-    let has_markers = |pid| Ok(!modules(&Target::open(pid)?)?.is_empty());
+    let announced = !options.libraries.is_empty();
+    let has_markers = |pid| Ok(announced || !modules(&Target::open(pid)?)?.is_empty());
     let mut launched = Launched::start(words, has_markers)?;
     let target = Target::open(launched.pid())?;
-    let modules = modules(&target)?;
+    let modules = with_libraries(modules(&target)?, options)?;
     let session = Session::begin(target, &modules, options)?;
     launched.release()?;
     session.watch(Some(launched))
+}
+
+/// Adds the libraries that the user announced and that are not loaded yet.
+fn with_libraries(mut modules: Vec<Module>, options: &Options) -> Result<Vec<Module>> {
+    for path in &options.libraries {
+        let library = binaries::unloaded(path)?;
+        if modules.iter().all(|module| module.id != library.id) {
+            modules.push(library);
+        }
+    }
+    Ok(modules)
 }
 
 /// Looks at a process for a moment: the calls that began meanwhile and are open at the end, oldest
@@ -120,7 +134,11 @@ pub fn run(words: &[String], options: &Options) -> Result<Summary> {
 pub fn in_flight(target: &Target, duration: Duration) -> Result<Vec<(Function, OpenCall, u64)>> {
     let modules = modules(target)?;
     if modules.is_empty() {
-        bail!("process {} ({}) has no exoscope markers", target.pid(), target.name());
+        bail!(
+            "process {} ({}) has no exoscope markers",
+            target.pid(),
+            target.name()
+        );
     }
     checks::require()?;
     let plan = Plan {
@@ -181,12 +199,17 @@ struct Session<'a> {
 impl<'a> Session<'a> {
     /// Attaches to everything that was found, and begins.
     fn begin(target: Target, modules: &[Module], options: &'a Options) -> Result<Self> {
-        let functions: Vec<Function> =
-            modules.iter().flat_map(|module| module.binary.functions.clone()).collect();
+        let functions: Vec<Function> = modules
+            .iter()
+            .flat_map(|module| module.binary.functions.clone())
+            .collect();
         options.selection.check(&functions)?;
         checks::require()?;
         let byte = marker_byte(options.markers)?;
-        let output = options.output.clone().unwrap_or_else(|| default_output(&target));
+        let output = options
+            .output
+            .clone()
+            .unwrap_or_else(|| default_output(&target));
         let mut store = Store::open(&output, SessionInfo::now(options.command_line.clone()))?;
         let prepared = store
             .add_process(&process_info(&target, modules))
@@ -204,7 +227,16 @@ impl<'a> Session<'a> {
         engine.attachment.set_phase(Phase::Capturing)?;
         let line = Line::new(engine.progress.clone(), &output, options.quiet);
         let began = Instant::now();
-        let session = Self { options, target, byte, output, engine, failure, line, began };
+        let session = Self {
+            options,
+            target,
+            byte,
+            output,
+            engine,
+            failure,
+            line,
+            began,
+        };
         session.tell_attached(&attached);
         Ok(session)
     }
@@ -279,7 +311,9 @@ impl<'a> Session<'a> {
 
     /// Waits for the end of the session and finishes its file.
     fn watch(mut self, launched: Option<Launched>) -> Result<Summary> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
         let end = runtime.block_on(watch::until_end(&mut self, launched.as_ref()))?;
         self.line.clear();
         let duration = self.began.elapsed();
@@ -292,9 +326,8 @@ impl<'a> Session<'a> {
                 self.output.display()
             );
         }
-        let load = |count: &std::sync::atomic::AtomicU64| {
-            count.load(std::sync::atomic::Ordering::Relaxed)
-        };
+        let load =
+            |count: &std::sync::atomic::AtomicU64| count.load(std::sync::atomic::Ordering::Relaxed);
         let summary = Summary {
             file: self.output,
             pid: self.target.pid(),
@@ -325,6 +358,7 @@ impl Watched for Session<'_> {
     }
 
     fn tick(&mut self) {
+        self.engine.attachment.print_log();
         self.line.tick();
     }
 
@@ -335,7 +369,8 @@ impl Watched for Session<'_> {
         {
             let sentence = format!("a library of the target is not captured: {error:#}");
             self.say(&format!("warning: {sentence}"));
-            self.engine.record(vec![event(Level::Warning, "library", sentence)]);
+            self.engine
+                .record(vec![event(Level::Warning, "library", sentence)]);
         }
     }
 }
@@ -347,7 +382,10 @@ impl Summary {
         let file = self.file.display();
         let lost = match self.lost {
             0 => "nothing lost".to_owned(),
-            lost => format!("{} LOST (a larger --ring-size helps)", indicatif::HumanCount(lost)),
+            lost => format!(
+                "{} LOST (a larger --ring-size helps)",
+                indicatif::HumanCount(lost)
+            ),
         };
         format!("{calls} calls in {seconds:.1} s, {lost}; `exoscope report {file}` sums them up")
     }
@@ -356,7 +394,12 @@ impl Summary {
 fn event(level: Level, kind: &'static str, message: String) -> AgentEvent {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     let at_unix_ns = i64::try_from(since.unwrap_or_default().as_nanos()).unwrap_or(i64::MAX);
-    AgentEvent { at_unix_ns, level, kind, message }
+    AgentEvent {
+        at_unix_ns,
+        level,
+        kind,
+        message,
+    }
 }
 
 fn process_info(target: &Target, modules: &[Module]) -> ProcessInfo {
@@ -374,12 +417,20 @@ fn process_info(target: &Target, modules: &[Module]) -> ProcessInfo {
 /// `exoscope-NAME-PID.db` in the current folder.
 fn default_output(target: &Target) -> PathBuf {
     let executable = target.executable();
-    let name = executable.file_name().map(|name| name.to_string_lossy().into_owned());
+    let name = executable
+        .file_name()
+        .map(|name| name.to_string_lossy().into_owned());
     let name: String = name
         .unwrap_or_else(|| target.name())
         .trim_end_matches(" (deleted)")
         .chars()
-        .map(|c| if c.is_alphanumeric() || "-_.".contains(c) { c } else { '_' })
+        .map(|c| {
+            if c.is_alphanumeric() || "-_.".contains(c) {
+                c
+            } else {
+                '_'
+            }
+        })
         .collect();
     PathBuf::from(format!("exoscope-{name}-{}.db", target.pid()))
 }
@@ -387,7 +438,11 @@ fn default_output(target: &Target) -> PathBuf {
 /// How the session ended, for the file.
 impl End {
     fn outcome(&self) -> Outcome {
-        if self.target_ended { Outcome::TargetDied } else { Outcome::Unfinished }
+        if self.target_ended {
+            Outcome::TargetDied
+        } else {
+            Outcome::Unfinished
+        }
     }
 
     fn for_store(&self) -> crate::store::SessionEnd {

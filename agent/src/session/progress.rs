@@ -22,13 +22,22 @@ impl Line {
     /// A line about a session that writes to `output`; it stays empty where `quiet`, and where
     /// standard error is no terminal.
     pub fn new(progress: Arc<Progress>, output: &Path, quiet: bool) -> Self {
-        let bar = if quiet { ProgressBar::hidden() } else { ProgressBar::new_spinner() };
+        let bar = if quiet {
+            ProgressBar::hidden()
+        } else {
+            ProgressBar::new_spinner()
+        };
         let style = ProgressStyle::with_template("{spinner} {msg}");
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
         let mut wal = output.as_os_str().to_owned();
         wal.push("-wal");
         let files = [output.to_owned(), wal.into()];
-        Self { bar, progress, files, last: (Instant::now(), 0) }
+        Self {
+            bar,
+            progress,
+            files,
+            last: (Instant::now(), 0),
+        }
     }
 
     /// Draws the line anew.
@@ -37,7 +46,11 @@ impl Line {
         let (then, before) = std::mem::replace(&mut self.last, (Instant::now(), calls));
         let seconds = then.elapsed().as_secs_f64().max(1e-3);
         let rate = ((calls - before) as f64 / seconds) as u64;
-        let bytes = self.files.iter().filter_map(|file| file.metadata().ok()).map(|file| file.len());
+        let bytes = self
+            .files
+            .iter()
+            .filter_map(|file| file.metadata().ok())
+            .map(|file| file.len());
         self.bar.set_message(format!(
             "{} calls  {}/s  {} in flight  {} lost  {}",
             HumanCount(calls),

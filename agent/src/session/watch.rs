@@ -47,7 +47,12 @@ pub struct End {
 
 impl End {
     fn now(reason: &'static str) -> Self {
-        Self { reason, target_ended: false, exit_status: None, at_ns: monotonic_ns() }
+        Self {
+            reason,
+            target_ended: false,
+            exit_status: None,
+            at_ns: monotonic_ns(),
+        }
     }
 }
 
@@ -100,7 +105,10 @@ async fn until(deadline: Option<Instant>) {
 }
 
 async fn target_ended(target: &Target, launched: Option<&Launched>) -> End {
-    let mut end = End { target_ended: true, ..End::now("the target ended") };
+    let mut end = End {
+        target_ended: true,
+        ..End::now("the target ended")
+    };
     let status = match launched {
         Some(program) => program_status(program).await,
         None => target.exit_info(),

@@ -59,12 +59,12 @@ pub struct Binary {
 #[derive(Debug, thiserror::Error)]
 pub enum BinaryError {
     /// It can't be opened or read.
-    #[error("can't read the binary {}: {source}", path.display())]
+    #[error("can't read the binary {}: {reason}", path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: std::io::Error,
+        reason: std::io::Error,
     },
     /// It is no ELF file of this machine, or a broken one.
     #[error("{} is no usable ELF file: {reason}", path.display())]
@@ -95,7 +95,10 @@ pub enum BinaryError {
 /// # Errors
 /// Where the file can't be read, is no 64-bit ELF file of this machine, or has newer markers.
 pub fn read(path: &Path) -> Result<Binary, BinaryError> {
-    let unreadable = |source| BinaryError::Unreadable { path: path.to_owned(), source };
+    let unreadable = |reason| BinaryError::Unreadable {
+        path: path.to_owned(),
+        reason,
+    };
     let file = File::open(path).map_err(unreadable)?;
     if !file.metadata().map_err(unreadable)?.is_file() {
         return Err(BinaryError::NotElf {
@@ -115,18 +118,28 @@ struct Reader<'a, R: ReadRef<'a>> {
 
 impl<'a, R: ReadRef<'a>> Reader<'a, R> {
     fn new(data: R, path: &'a Path) -> Result<Self, BinaryError> {
-        let not_elf = |reason: String| BinaryError::NotElf { path: path.to_owned(), reason };
-        let elf = ElfFile64::<Endianness, R>::parse(data)
-            .map_err(|error| not_elf(format!("{error} (truncated, or not for a 64-bit machine)")))?;
+        let not_elf = |reason: String| BinaryError::NotElf {
+            path: path.to_owned(),
+            reason,
+        };
+        let elf = ElfFile64::<Endianness, R>::parse(data).map_err(|error| {
+            not_elf(format!("{error} (truncated, or not for a 64-bit machine)"))
+        })?;
         let machine = elf.elf_header().e_machine.get(elf.endian());
         if machine != NATIVE_MACHINE {
-            return Err(not_elf(format!("it is for another machine (ELF machine {})", machine.0)));
+            return Err(not_elf(format!(
+                "it is for another machine (ELF machine {})",
+                machine.0
+            )));
         }
         Ok(Self { elf, data, path })
     }
 
     fn binary(&self) -> Result<Binary, BinaryError> {
-        let mut binary = Binary { build_id: self.build_id(), ..Binary::default() };
+        let mut binary = Binary {
+            build_id: self.build_id(),
+            ..Binary::default()
+        };
         let Some(notes) = self.notes()? else {
             return Ok(binary);
         };
@@ -143,7 +156,10 @@ impl<'a, R: ReadRef<'a>> Reader<'a, R> {
                 Ok(Some(site)) => found.push(site),
                 Ok(None) => {}
                 Err(Rejection::NewerAbi(version)) => {
-                    return Err(BinaryError::NewerAbi { path: self.path.to_owned(), found: version });
+                    return Err(BinaryError::NewerAbi {
+                        path: self.path.to_owned(),
+                        found: version,
+                    });
                 }
                 Err(Rejection::Invalid(what)) => *binary.rejected.entry(what).or_default() += 1,
             }
@@ -154,7 +170,10 @@ impl<'a, R: ReadRef<'a>> Reader<'a, R> {
 
     fn build_id(&self) -> String {
         let id = self.elf.build_id().ok().flatten().unwrap_or_default();
-        id.iter().take(64).map(|byte| format!("{byte:02x}")).collect()
+        id.iter()
+            .take(64)
+            .map(|byte| format!("{byte:02x}"))
+            .collect()
     }
 
     /// The bytes of our section, or `None` where the binary has no markers.
@@ -162,9 +181,15 @@ impl<'a, R: ReadRef<'a>> Reader<'a, R> {
         let Some(section) = self.elf.section_by_name(SECTION) else {
             return Ok(None);
         };
-        let not_elf = |reason: String| BinaryError::NotElf { path: self.path.to_owned(), reason };
+        let not_elf = |reason: String| BinaryError::NotElf {
+            path: self.path.to_owned(),
+            reason,
+        };
         if section.size() > MAX_NOTES_LEN {
-            return Err(not_elf(format!("its section {SECTION} claims {} bytes", section.size())));
+            return Err(not_elf(format!(
+                "its section {SECTION} claims {} bytes",
+                section.size()
+            )));
         }
         let data = section
             .data()
@@ -195,7 +220,10 @@ impl<'a, R: ReadRef<'a>> Reader<'a, R> {
             let text = texts
                 .entry(header.function)
                 .or_insert_with(|| self.function(header.function, symbol));
-            Some(text.clone().ok_or(Rejection::Invalid("no function's text at its address"))?)
+            Some(
+                text.clone()
+                    .ok_or(Rejection::Invalid("no function's text at its address"))?,
+            )
         };
         let site = Site {
             probe,
@@ -240,11 +268,18 @@ impl<'a, R: ReadRef<'a>> Reader<'a, R> {
         let path = std::str::from_utf8(parts.next()?).ok()?;
         let file = std::str::from_utf8(parts.next()?).ok()?;
         let line = std::str::from_utf8(parts.next()?).ok()?.parse().ok()?;
-        if path.is_empty() || path.chars().any(char::is_control) || file.chars().any(char::is_control) {
+        if path.is_empty()
+            || path.chars().any(char::is_control)
+            || file.chars().any(char::is_control)
+        {
             return None;
         }
         let path = with_type(path, std::str::from_utf8(symbol).ok()?);
-        Some(Function { path, file: file.to_owned(), line })
+        Some(Function {
+            path,
+            file: file.to_owned(),
+            line,
+        })
     }
 }
 
@@ -258,17 +293,25 @@ fn number_functions(binary: &mut Binary, found: Vec<(Site, Option<Function>)>) {
     let mut index = BTreeMap::new();
     for (_, function) in &found {
         if let Some(function) = function {
-            index.insert((function.path.clone(), function.file.clone(), function.line), 0);
+            index.insert(
+                (function.path.clone(), function.file.clone(), function.line),
+                0,
+            );
         }
     }
     for (number, ((path, file, line), slot)) in index.iter_mut().enumerate() {
         *slot = number;
-        binary.functions.push(Function { path: path.clone(), file: file.clone(), line: *line });
+        binary.functions.push(Function {
+            path: path.clone(),
+            file: file.clone(),
+            line: *line,
+        });
     }
     binary.sites = found
         .into_iter()
         .map(|(site, function)| Site {
-            function: function.map(|function| index[&(function.path, function.file, function.line)]),
+            function: function
+                .map(|function| index[&(function.path, function.file, function.line)]),
             ..site
         })
         .collect();
@@ -382,7 +425,12 @@ fn plain_path(symbol: &str) -> Option<String> {
         let before = &rest[..open];
         let close = matching(&rest[open..])? + open;
         let inner = &rest[open + 1..close];
-        plain.push_str(before.strip_suffix("::").filter(|_| !before.is_empty()).unwrap_or(before));
+        plain.push_str(
+            before
+                .strip_suffix("::")
+                .filter(|_| !before.is_empty())
+                .unwrap_or(before),
+        );
         // Brackets at the start hold the type; elsewhere they hold generic arguments.
         if before.is_empty() && plain.is_empty() {
             plain.push_str(&plain_path(before_as(inner))?);
@@ -434,8 +482,14 @@ mod tests {
         let cases = [
             ("shop::Store::get::_::here", "shop::Store::get::_::here"),
             ("<shop::Store>::get::_::here", "shop::Store::get::_::here"),
-            ("<shop::Store<T> as shop::Keep<u8>>::get::_::here", "shop::Store::get::_::here"),
-            ("shop::list::<alloc::vec::Vec<u8>>::_::here", "shop::list::_::here"),
+            (
+                "<shop::Store<T> as shop::Keep<u8>>::get::_::here",
+                "shop::Store::get::_::here",
+            ),
+            (
+                "shop::list::<alloc::vec::Vec<u8>>::_::here",
+                "shop::list::_::here",
+            ),
             ("<fn() -> u8 as shop::Keep>::get", "fn() -> u8::get"),
         ];
         for (symbol, expected) in cases {
@@ -447,7 +501,10 @@ mod tests {
     #[test]
     fn cut_off_notes_end_the_list() {
         let mut notes = Notes::new(&[9, 0, 0, 0, 200, 0, 0, 0, 1, 0, 0, 0, b'e']);
-        assert!(matches!(notes.next(), Some(Err(Rejection::Invalid("cut-off note")))));
+        assert!(matches!(
+            notes.next(),
+            Some(Err(Rejection::Invalid("cut-off note")))
+        ));
         assert!(notes.next().is_none());
     }
 }

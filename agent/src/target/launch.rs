@@ -64,7 +64,10 @@ impl Launched {
     ///
     /// # Errors
     /// Where it can't be started, or ends before any markers appeared.
-    pub fn start(words: &[String], mut has_markers: impl FnMut(u32) -> Result<bool>) -> Result<Self> {
+    pub fn start(
+        words: &[String],
+        mut has_markers: impl FnMut(u32) -> Result<bool>,
+    ) -> Result<Self> {
         let (program, arguments) = words.split_first().context("no program was given")?;
         let mut command = Command::new(program);
         command.args(arguments);
@@ -74,7 +77,10 @@ impl Launched {
         let child = command.spawn().with_context(|| {
             format!("can't start '{program}'; give the path of the program after `--`")
         })?;
-        let mut launched = Self { pid: child.id() as libc::pid_t, released: false };
+        let mut launched = Self {
+            pid: child.id() as libc::pid_t,
+            released: false,
+        };
         launched.await_markers(program, &mut has_markers)?;
         Ok(launched)
     }
@@ -129,7 +135,10 @@ impl Launched {
                 Some(Event::Executed) => self.request(libc::PTRACE_CONT, 0)?,
                 Some(Event::Ended(end)) => {
                     self.released = true;
-                    bail!("the program ended with status {} before it was attached to", end.status());
+                    bail!(
+                        "the program ended with status {} before it was attached to",
+                        end.status()
+                    );
                 }
                 None => {}
             }
@@ -151,7 +160,11 @@ impl Launched {
             return Ok(Some(Event::Ended(end)));
         }
         let signal = libc::WSTOPSIG(status);
-        Ok(Some(if signal == libc::SIGTRAP { Event::Executed } else { Event::Stopped(signal) }))
+        Ok(Some(if signal == libc::SIGTRAP {
+            Event::Executed
+        } else {
+            Event::Stopped(signal)
+        }))
     }
 
     fn request(&self, request: libc::c_uint, data: i32) -> Result<()> {
@@ -197,5 +210,9 @@ impl Drop for Launched {
 }
 
 fn check(result: libc::c_long) -> io::Result<()> {
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
+    }
 }

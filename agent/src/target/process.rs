@@ -60,7 +60,9 @@ impl Target {
         };
         let pidfd = match pidfd_open(number, PidfdFlags::empty()) {
             Ok(fd) => fd,
-            Err(rustix::io::Errno::SRCH) => bail!("there is no process {pid}; `ps -e` lists what runs"),
+            Err(rustix::io::Errno::SRCH) => {
+                bail!("there is no process {pid}; `ps -e` lists what runs")
+            }
             Err(rustix::io::Errno::INVAL) => {
                 bail!("{pid} is a thread, not a process; give the id of its process")
             }
@@ -68,7 +70,11 @@ impl Target {
         };
         let process = Process::new(number.as_raw_nonzero().get())
             .with_context(|| format!("can't read /proc/{pid}; is it mounted?"))?;
-        Ok(Self { pid, process, pidfd })
+        Ok(Self {
+            pid,
+            process,
+            pidfd,
+        })
     }
 
     /// The process id, as the agent's PID namespace numbers it.
@@ -92,7 +98,10 @@ impl Target {
     /// How the process ended, where the kernel tells: from Linux 6.15 on, once its parent has waited
     /// for it.
     pub fn exit_info(&self) -> Option<End> {
-        let mut info = PidfdInfo { mask: PIDFD_INFO_EXIT, ..PidfdInfo::default() };
+        let mut info = PidfdInfo {
+            mask: PIDFD_INFO_EXIT,
+            ..PidfdInfo::default()
+        };
         // SAFETY: the request says how long `info` is, and the kernel writes no more than that.
         let result = unsafe { libc::ioctl(self.pidfd.as_raw_fd(), PIDFD_GET_INFO, &raw mut info) };
         if result != 0 || info.mask & PIDFD_INFO_EXIT == 0 {
@@ -111,7 +120,10 @@ impl Target {
 
     /// The short name.
     pub fn name(&self) -> String {
-        self.process.stat().map(|stat| stat.comm).unwrap_or_default()
+        self.process
+            .stat()
+            .map(|stat| stat.comm)
+            .unwrap_or_default()
     }
 
     /// The executable as the target sees it.
@@ -131,20 +143,34 @@ impl Target {
     pub fn mapped_files(&self) -> Result<BTreeMap<FileId, MappedFile>> {
         let mut files = BTreeMap::new();
         for map in self.maps()? {
-            let MMapPath::Path(name) = &map.pathname else { continue };
+            let MMapPath::Path(name) = &map.pathname else {
+                continue;
+            };
             if !map.perms.contains(MMPermissions::EXECUTE) {
                 continue;
             }
             let (start, end) = map.address;
             let link = PathBuf::from(format!("/proc/{}/map_files/{start:x}-{end:x}", self.pid));
-            let open = if link.metadata().is_ok() { link } else { self.through_root(name) };
-            let Ok(metadata) = open.metadata() else { continue };
+            let open = if link.metadata().is_ok() {
+                link
+            } else {
+                self.through_root(name)
+            };
+            let Ok(metadata) = open.metadata() else {
+                continue;
+            };
             files
                 .entry((metadata.dev(), metadata.ino()))
-                .or_insert_with(|| MappedFile { open, name: name.clone() });
+                .or_insert_with(|| MappedFile {
+                    open,
+                    name: name.clone(),
+                });
         }
         if let Ok(metadata) = self.executable_link().metadata() {
-            let executable = MappedFile { open: self.executable_link(), name: self.executable() };
+            let executable = MappedFile {
+                open: self.executable_link(),
+                name: self.executable(),
+            };
             files.insert((metadata.dev(), metadata.ino()), executable);
         }
         Ok(files)
@@ -159,13 +185,18 @@ impl Target {
         match self.process.maps() {
             Ok(maps) => Ok(maps.0),
             Err(procfs::ProcError::PermissionDenied(_)) => bail!(
-                "no right to look at process {}: it belongs to another user; run exoscope as root",
-                self.pid
+                "no right to look at process {} ({}); {}",
+                self.pid,
+                self.name(),
+                if rustix::process::geteuid().is_root() {
+                    "not even for root: a namespace or a security module forbids it"
+                } else {
+                    "it belongs to another user or is protected: run exoscope as root"
+                }
             ),
             Err(_) if self.has_ended() => bail!("process {} has ended", self.pid),
-            Err(error) => {
-                Err(error).with_context(|| format!("can't read the memory maps of process {}", self.pid))
-            }
+            Err(error) => Err(error)
+                .with_context(|| format!("can't read the memory maps of process {}", self.pid)),
         }
     }
 
@@ -185,10 +216,14 @@ impl Target {
         let read = |offset: u64| {
             let map = maps.iter().find(|map| {
                 let len = map.address.1 - map.address.0;
-                offset.checked_sub(map.offset).is_some_and(|within| within < len)
+                offset
+                    .checked_sub(map.offset)
+                    .is_some_and(|within| within < len)
             })?;
             let mut bytes = [0; 2];
-            memory.read_exact_at(&mut bytes, map.address.0 + (offset - map.offset)).ok()?;
+            memory
+                .read_exact_at(&mut bytes, map.address.0 + (offset - map.offset))
+                .ok()?;
             Some(u16::from_ne_bytes(bytes))
         };
         Ok(offsets.iter().map(|&offset| read(offset)).collect())

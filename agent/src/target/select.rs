@@ -25,14 +25,21 @@ impl Selection {
     /// Where a pattern can't be read.
     pub fn new(include: &[String], exclude: &[String]) -> Result<Self> {
         let compile = |patterns: &[String]| {
-            patterns.iter().map(|pattern| glob(pattern)).collect::<Result<Vec<_>>>()
+            patterns
+                .iter()
+                .map(|pattern| glob(pattern))
+                .collect::<Result<Vec<_>>>()
         };
-        Ok(Self { include: compile(include)?, exclude: compile(exclude)? })
+        Ok(Self {
+            include: compile(include)?,
+            exclude: compile(exclude)?,
+        })
     }
 
     /// Whether a function with this full path is captured.
     pub fn contains(&self, path: &str) -> bool {
-        let included = self.include.is_empty() || self.include.iter().any(|glob| glob.is_match(path));
+        let included =
+            self.include.is_empty() || self.include.iter().any(|glob| glob.is_match(path));
         included && !self.exclude.iter().any(|glob| glob.is_match(path))
     }
 
@@ -42,7 +49,10 @@ impl Selection {
     /// One sentence that lists near names.
     pub fn check(&self, functions: &[Function]) -> Result<()> {
         for glob in &self.include {
-            if !functions.iter().any(|function| glob.is_match(&function.path)) {
+            if !functions
+                .iter()
+                .any(|function| glob.is_match(&function.path))
+            {
                 let near = nearest(glob.glob(), functions);
                 bail!(
                     "no instrumented function matches --functions '{}'; near names: {near} \
@@ -52,7 +62,10 @@ impl Selection {
                 );
             }
         }
-        if !functions.iter().any(|function| self.contains(&function.path)) {
+        if !functions
+            .iter()
+            .any(|function| self.contains(&function.path))
+        {
             bail!(
                 "no function is left to capture: --exclude takes out everything that --functions chose"
             );
@@ -77,11 +90,18 @@ pub fn glob(pattern: &str) -> Result<GlobMatcher> {
 /// The names nearest to a pattern, quoted and separated by commas.
 fn nearest(glob: &Glob, functions: &[Function]) -> String {
     let wanted = glob.glob().replace(['*', '?'], "");
-    let mut paths: Vec<&str> = functions.iter().map(|function| function.path.as_str()).collect();
+    let mut paths: Vec<&str> = functions
+        .iter()
+        .map(|function| function.path.as_str())
+        .collect();
     paths.sort_unstable();
     paths.dedup();
     paths.sort_by_key(|path| std::cmp::Reverse((strsim::jaro_winkler(&wanted, path) * 1e6) as u64));
-    let near: Vec<String> = paths.iter().take(SUGGESTIONS).map(|path| format!("'{path}'")).collect();
+    let near: Vec<String> = paths
+        .iter()
+        .take(SUGGESTIONS)
+        .map(|path| format!("'{path}'"))
+        .collect();
     near.join(", ")
 }
 
@@ -90,11 +110,18 @@ mod tests {
     use super::*;
 
     fn function(path: &str) -> Function {
-        Function { path: path.to_owned(), file: "src/lib.rs".to_owned(), line: 1 }
+        Function {
+            path: path.to_owned(),
+            file: "src/lib.rs".to_owned(),
+            line: 1,
+        }
     }
 
     fn strings(patterns: &[&str]) -> Vec<String> {
-        patterns.iter().map(|pattern| (*pattern).to_owned()).collect()
+        patterns
+            .iter()
+            .map(|pattern| (*pattern).to_owned())
+            .collect()
     }
 
     #[test]

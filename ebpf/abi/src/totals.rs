@@ -38,5 +38,9 @@ const _: () = assert!(size_of::<FunctionTotals>() == (9 + HISTOGRAM_BUCKETS) * 8
 #[inline(always)]
 pub const fn histogram_bucket(ns: u64) -> usize {
     let bucket = 63 - (ns | 1).leading_zeros() as usize;
-    if bucket < HISTOGRAM_BUCKETS { bucket } else { HISTOGRAM_BUCKETS - 1 }
+    if bucket < HISTOGRAM_BUCKETS {
+        bucket
+    } else {
+        HISTOGRAM_BUCKETS - 1
+    }
 }

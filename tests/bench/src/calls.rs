@@ -57,8 +57,16 @@ fn detached(target: &mut Target, rounds: usize, report: &mut Report) -> Result<(
     for (name, bare, marked) in [
         ("a function", "bare", "marked"),
         ("a function that returns a Result", "bare_err", "marked_err"),
-        ("a call in a call (two markers' worth)", "bare_outer", "marked_outer"),
-        ("a future that is ready at once", "bare_async", "marked_async"),
+        (
+            "a call in a call (two markers' worth)",
+            "bare_outer",
+            "marked_outer",
+        ),
+        (
+            "a future that is ready at once",
+            "bare_async",
+            "marked_async",
+        ),
         ("an inlined function", "bare_inlined", "marked_inlined"),
     ] {
         let (mut without, mut with, mut added) = (Vec::new(), Vec::new(), Vec::new());
@@ -80,10 +88,34 @@ fn detached(target: &mut Target, rounds: usize, report: &mut Report) -> Result<(
 fn attached(target: &mut Target, args: &Args, report: &mut Report) -> Result<()> {
     let fast = SelfTest::of(&args.exoscope, false)?.fast();
     let modes = [
-        Mode { name: "full, fast", floor: Capture::EmptyFull, options: &["--markers", "fast"], byte: fast, bound: 1.35 },
-        Mode { name: "exits, fast", floor: Capture::EmptyExits, options: &["--markers", "fast", "--capture", "exits"], byte: fast, bound: 1.4 },
-        Mode { name: "full, safe", floor: Capture::EmptyFull, options: &["--markers", "safe"], byte: Some(MarkerByte::Safe), bound: 1.35 },
-        Mode { name: "exits, safe", floor: Capture::EmptyExits, options: &["--markers", "safe", "--capture", "exits"], byte: Some(MarkerByte::Safe), bound: 1.4 },
+        Mode {
+            name: "full, fast",
+            floor: Capture::EmptyFull,
+            options: &["--markers", "fast"],
+            byte: fast,
+            bound: 1.35,
+        },
+        Mode {
+            name: "exits, fast",
+            floor: Capture::EmptyExits,
+            options: &["--markers", "fast", "--capture", "exits"],
+            byte: fast,
+            bound: 1.4,
+        },
+        Mode {
+            name: "full, safe",
+            floor: Capture::EmptyFull,
+            options: &["--markers", "safe"],
+            byte: Some(MarkerByte::Safe),
+            bound: 1.35,
+        },
+        Mode {
+            name: "exits, safe",
+            floor: Capture::EmptyExits,
+            options: &["--markers", "safe", "--capture", "exits"],
+            byte: Some(MarkerByte::Safe),
+            bound: 1.4,
+        },
     ];
     let folder = tempfile::tempdir()?;
     report.group("ns added per call, attached");
@@ -100,9 +132,19 @@ fn attached(target: &mut Target, args: &Args, report: &mut Report) -> Result<()>
             rounds.ratio.push(full / floor);
         }
         let name = mode.name;
-        report.add_median(&format!("{name}: floor (empty programs)"), &rounds.floor, "ns", None);
+        report.add_median(
+            &format!("{name}: floor (empty programs)"),
+            &rounds.floor,
+            "ns",
+            None,
+        );
         report.add_median(&format!("{name}: into SQLite"), &rounds.full, "ns", None);
-        report.add_median(&format!("{name}: times the floor"), &rounds.ratio, "times", Some(mode.bound));
+        report.add_median(
+            &format!("{name}: times the floor"),
+            &rounds.ratio,
+            "times",
+            Some(mode.bound),
+        );
     }
     Ok(())
 }
@@ -112,7 +154,13 @@ fn with_empty_programs(target: &mut Target, capture: Capture, byte: MarkerByte) 
     let process = Process::open(target.pid())?;
     let modules = modules(&process)?;
     let selection = Selection::default();
-    let plan = Plan { target: &process, selection: &selection, capture, byte, ring_bytes: 0 };
+    let plan = Plan {
+        target: &process,
+        selection: &selection,
+        capture,
+        byte,
+        ring_bytes: 0,
+    };
     let mut attachment = Attachment::load(&plan, &modules)?;
     for module in &modules {
         attachment.attach(&plan, module)?;
@@ -136,17 +184,31 @@ fn in_full(target: &mut Target, exoscope: &Path, output: &Path, options: &[&str]
 fn footprint(target: &mut Target, exoscope: &Path, report: &mut Report) -> Result<()> {
     let folder = tempfile::tempdir()?;
     let state = |target: &mut Target| -> Result<[f64; 3]> {
-        Ok([target.ask("rss")?, target.ask("threads")?, target.ask("allocs")?])
+        Ok([
+            target.ask("rss")?,
+            target.ask("threads")?,
+            target.ask("allocs")?,
+        ])
     };
     target.ask(&format!("call marked {ATTACHED_CALLS}"))?;
     let before = state(target)?;
-    let agent = Agent::attach(exoscope, target.pid(), &folder.path().join("footprint.db"), &[])?;
+    let agent = Agent::attach(
+        exoscope,
+        target.pid(),
+        &folder.path().join("footprint.db"),
+        &[],
+    )?;
     target.ask(&format!("call marked {}", 10 * ATTACHED_CALLS))?;
     target.ask(&format!("call marked_err {ATTACHED_CALLS}"))?;
     let during = state(target)?;
     agent.stop()?;
     report.group("added to the target while attached, after 1,100,000 calls");
-    report.add("resident memory", (during[0] - before[0]) / 1024.0, "KiB", None);
+    report.add(
+        "resident memory",
+        (during[0] - before[0]) / 1024.0,
+        "KiB",
+        None,
+    );
     report.add("threads", during[1] - before[1], "", Some(0.0));
     report.add("allocations", during[2] - before[2], "", Some(0.0));
     Ok(())

@@ -32,16 +32,36 @@ impl Report {
 
     /// Adds a figure to the last group.
     pub fn add(&mut self, name: &str, value: f64, unit: &'static str, bound: Option<f64>) {
-        self.push(Figure { name: name.to_owned(), value, unit, bound, range: None });
+        self.push(Figure {
+            name: name.to_owned(),
+            value,
+            unit,
+            bound,
+            range: None,
+        });
     }
 
     /// Adds the median of `rounds` to the last group.
-    pub fn add_median(&mut self, name: &str, rounds: &[f64], unit: &'static str, bound: Option<f64>) {
+    pub fn add_median(
+        &mut self,
+        name: &str,
+        rounds: &[f64],
+        unit: &'static str,
+        bound: Option<f64>,
+    ) {
         let mut sorted = rounds.to_vec();
         sorted.sort_by(f64::total_cmp);
-        let (Some(&least), Some(&most)) = (sorted.first(), sorted.last()) else { return };
+        let (Some(&least), Some(&most)) = (sorted.first(), sorted.last()) else {
+            return;
+        };
         let value = sorted[sorted.len() / 2];
-        self.push(Figure { name: name.to_owned(), value, unit, bound, range: Some((least, most)) });
+        self.push(Figure {
+            name: name.to_owned(),
+            value,
+            unit,
+            bound,
+            range: Some((least, most)),
+        });
     }
 
     fn push(&mut self, figure: Figure) {
@@ -86,7 +106,9 @@ impl Figure {
             None => String::new(),
         };
         let (name, value, unit) = (&self.name, digits(self.value), self.unit);
-        format!("{name:52} {value:>10} {unit:9} {range:22} {bound}").trim_end().to_owned()
+        format!("{name:52} {value:>10} {unit:9} {range:22} {bound}")
+            .trim_end()
+            .to_owned()
     }
 }
 

@@ -53,5 +53,9 @@ fn main() -> Result<()> {
             measure(&args, &mut report)?;
         }
     }
-    if args.json { report.print_json() } else { report.print_text() }
+    if args.json {
+        report.print_json()
+    } else {
+        report.print_text()
+    }
 }

@@ -25,20 +25,44 @@ pub fn measure(args: &Args, report: &mut Report) -> Result<()> {
     let cpu = cpu_seconds(agent.pid())? - before;
     let memory = peak_memory_mb(agent.pid())?;
     agent.stop()?;
-    let made = achieved["calls"].as_f64().context("the target tells no calls")?;
-    let took = achieved["seconds"].as_f64().context("the target tells no seconds")?;
+    let made = achieved["calls"]
+        .as_f64()
+        .context("the target tells no calls")?;
+    let took = achieved["seconds"]
+        .as_f64()
+        .context("the target tells no seconds")?;
     let file = Connection::open(&output)?;
     let stored: f64 = file.query_row("SELECT count(*) FROM calls", [], |row| row.get(0))?;
     let missing: f64 =
-        file.query_row("SELECT sum(calls_missing) FROM completeness", [], |row| row.get(0))?;
-    report.group(&format!("{RATE} calls a second from one thread for {} s", args.seconds));
+        file.query_row("SELECT sum(calls_missing) FROM completeness", [], |row| {
+            row.get(0)
+        })?;
+    report.group(&format!(
+        "{RATE} calls a second from one thread for {} s",
+        args.seconds
+    ));
     report.add("calls made", made, "", None);
-    report.add("calls a second that the target achieved", made / took, "", None);
+    report.add(
+        "calls a second that the target achieved",
+        made / took,
+        "",
+        None,
+    );
     report.add("calls made and not stored", made - stored, "", Some(0.0));
-    report.add("calls that the kernel counted and that are missing", missing, "", Some(0.0));
+    report.add(
+        "calls that the kernel counted and that are missing",
+        missing,
+        "",
+        Some(0.0),
+    );
     report.add("CPU of the agent, of one", 100.0 * cpu / took, "%", None);
     report.add("CPU of the agent per call", cpu / made * 1e9, "ns", None);
     report.add("memory of the agent at most", memory, "MB", Some(150.0));
-    report.add("file per call", output.metadata()?.len() as f64 / stored, "bytes", None);
+    report.add(
+        "file per call",
+        output.metadata()?.len() as f64 / stored,
+        "bytes",
+        None,
+    );
     Ok(())
 }

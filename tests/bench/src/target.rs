@@ -50,7 +50,9 @@ impl Target {
         self.send(command)?;
         let answer = self.line()?;
         let number = answer.rsplit(' ').next().unwrap_or_default();
-        number.parse().with_context(|| format!("the target answered '{answer}' to '{command}'"))
+        number
+            .parse()
+            .with_context(|| format!("the target answered '{answer}' to '{command}'"))
     }
 
     /// Keeps it on one CPU.
@@ -118,15 +120,27 @@ pub fn pin(pid: u32, cpu: usize) {
     unsafe {
         let mut set: libc::cpu_set_t = std::mem::zeroed();
         libc::CPU_SET(cpu % cpus, &mut set);
-        libc::sched_setaffinity(pid as libc::pid_t, size_of::<libc::cpu_set_t>(), &raw const set);
+        libc::sched_setaffinity(
+            pid as libc::pid_t,
+            size_of::<libc::cpu_set_t>(),
+            &raw const set,
+        );
     }
 }
 
 /// CPU seconds that a process has used so far.
 pub fn cpu_seconds(pid: u32) -> Result<f64> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    let fields: Vec<&str> = stat.rsplit(") ").next().unwrap_or_default().split(' ').collect();
-    let ticks: u64 = [11, 12].iter().filter_map(|&at| fields.get(at)?.parse::<u64>().ok()).sum();
+    let fields: Vec<&str> = stat
+        .rsplit(") ")
+        .next()
+        .unwrap_or_default()
+        .split(' ')
+        .collect();
+    let ticks: u64 = [11, 12]
+        .iter()
+        .filter_map(|&at| fields.get(at)?.parse::<u64>().ok())
+        .sum();
     // SAFETY: asks for a constant of the system.
     let per_second = unsafe { libc::sysconf(libc::_SC_CLK_TCK) };
     Ok(ticks as f64 / per_second as f64)
@@ -136,6 +150,10 @@ pub fn cpu_seconds(pid: u32) -> Result<f64> {
 pub fn peak_memory_mb(pid: u32) -> Result<f64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kib: f64 = line.context("no VmHWM")?.trim().trim_end_matches(" kB").parse()?;
+    let kib: f64 = line
+        .context("no VmHWM")?
+        .trim()
+        .trim_end_matches(" kB")
+        .parse()?;
     Ok(kib * 1024.0 / 1e6)
 }
