@@ -1,3 +1,21 @@
 //! Tests of exoscope from outside. They need root and Linux on x86-64; without the rights they fail.
 
+mod ends;
+mod files;
+mod losses;
+mod parents;
+mod selection;
 mod variants;
+
+use exoscope_tests::build::Build;
+use exoscope_tests::calls::Calls;
+use exoscope_tests::database::Database;
+
+/// The target of most tests, as users build for production.
+const VARIANTS: Build = Build::release("variants");
+
+/// What the one process of a file said it did.
+fn truth_of(database: &Database, lines: &[String]) -> Calls {
+    let pid = database.number("SELECT pid FROM processes");
+    Calls::told(lines, u32::try_from(pid).expect("a pid is positive"))
+}

@@ -10,7 +10,8 @@ use object::elf::{ET_DYN, PT_INTERP};
 use object::read::elf::{ElfFile64, ProgramHeader as _};
 use object::{Object as _, ObjectSection as _};
 
-const RELEASE: Build = Build::release("variants");
+use crate::{VARIANTS, truth_of};
+
 /// What rustc is told to leave its own linker, with which it links otherwise.
 const SYSTEM_LINKER: &str = "-Clinker-features=-lld";
 
@@ -20,9 +21,7 @@ fn run(binary: &Path, options: &[&str]) {
     let end = bench.run(options, binary, &[]);
     assert_eq!(end.status.code(), Some(0), "{:#?}", end.stderr);
     let database = bench.database();
-    let pid = database.number("SELECT pid FROM processes");
-    let truth = Calls::told(&end.stdout, u32::try_from(pid).expect("a pid is positive"));
-    database.holds(&truth);
+    database.holds(&truth_of(&database, &end.stdout));
 }
 
 /// Captures from a running process.
@@ -58,13 +57,13 @@ fn comment(binary: &Path) -> String {
 
 #[test]
 fn debug() {
-    captured(RELEASE.profile("dev"));
+    captured(VARIANTS.profile("dev"));
 }
 
 #[test]
 fn release_with_rust_lld() {
-    assert!(comment(&RELEASE.binary()).contains("LLD"));
-    captured(RELEASE);
+    assert!(comment(&VARIANTS.binary()).contains("LLD"));
+    captured(VARIANTS);
 }
 
 #[test]
@@ -72,7 +71,7 @@ fn exits_only() {
     let bench = Bench::new();
     // The kernel allows one place for the semaphore of an instruction, so a file that is captured
     // in full elsewhere can not be captured like this at the same time.
-    let binary = RELEASE.copy_to(bench.path());
+    let binary = VARIANTS.copy_to(bench.path());
     for markers in ["safe", "fast"] {
         run(&binary, &["--capture", "exits", "--markers", markers]);
         attach(&binary, &["--capture", "exits", "--markers", markers]);
@@ -81,32 +80,32 @@ fn exits_only() {
 
 #[test]
 fn opt_level_s() {
-    captured(RELEASE.profile("opt-s"));
+    captured(VARIANTS.profile("opt-s"));
 }
 
 #[test]
 fn opt_level_z() {
-    captured(RELEASE.profile("opt-z"));
+    captured(VARIANTS.profile("opt-z"));
 }
 
 #[test]
 fn fat_lto() {
-    captured(RELEASE.profile("fat-lto"));
+    captured(VARIANTS.profile("fat-lto"));
 }
 
 #[test]
 fn panic_abort() {
-    captured(RELEASE.profile("panic-abort"));
+    captured(VARIANTS.profile("panic-abort"));
 }
 
 #[test]
 fn stripped() {
-    captured(RELEASE.profile("stripped"));
+    captured(VARIANTS.profile("stripped"));
 }
 
 #[test]
 fn gnu_ld() {
-    let build = RELEASE.flags(&[SYSTEM_LINKER, "-Clink-arg=-fuse-ld=bfd"]);
+    let build = VARIANTS.flags(&[SYSTEM_LINKER, "-Clink-arg=-fuse-ld=bfd"]);
     let comment = comment(&build.binary());
     assert!(
         !comment.contains("LLD") && !comment.contains("mold"),
@@ -117,8 +116,8 @@ fn gnu_ld() {
 
 #[test]
 fn lld_of_the_system() {
-    let build = RELEASE.flags(&[SYSTEM_LINKER, "-Clink-arg=-fuse-ld=lld"]);
-    let (own, system) = (comment(&RELEASE.binary()), comment(&build.binary()));
+    let build = VARIANTS.flags(&[SYSTEM_LINKER, "-Clink-arg=-fuse-ld=lld"]);
+    let (own, system) = (comment(&VARIANTS.binary()), comment(&build.binary()));
     assert!(
         system.contains("LLD") && own != system,
         "{own} and {system}"
@@ -128,14 +127,14 @@ fn lld_of_the_system() {
 
 #[test]
 fn mold() {
-    let build = RELEASE.flags(&[SYSTEM_LINKER, "-Clink-arg=-fuse-ld=mold"]);
+    let build = VARIANTS.flags(&[SYSTEM_LINKER, "-Clink-arg=-fuse-ld=mold"]);
     assert!(comment(&build.binary()).contains("mold"));
     captured(build);
 }
 
 #[test]
 fn static_pie() {
-    let build = RELEASE.flags(&["-Ctarget-feature=+crt-static"]);
+    let build = VARIANTS.flags(&["-Ctarget-feature=+crt-static"]);
     let bytes = std::fs::read(build.binary()).expect("it was built");
     let elf = ElfFile64::<object::Endianness>::parse(&*bytes).expect("it is an ELF file");
     let endian = elf.endian();
@@ -204,11 +203,7 @@ fn library_loaded_by_a_started_program() {
     agent.go_on();
     assert_eq!(agent.end().status.code(), Some(0));
     let database = bench.database();
-    let pid = database.number("SELECT pid FROM processes");
-    database.holds(&Calls::told(
-        &lines,
-        u32::try_from(pid).expect("a pid is positive"),
-    ));
+    database.holds(&truth_of(&database, &lines));
 }
 
 fn path(path: &Path) -> &str {

@@ -26,7 +26,7 @@ impl Wake for Unpark {
 }
 
 /// Runs a future to its end on this thread.
-fn block_on<F: Future>(future: F) -> F::Output {
+pub fn block_on<F: Future>(future: F) -> F::Output {
     let waker = Waker::from(Arc::new(Unpark(thread::current())));
     let mut context = Context::from_waker(&waker);
     let mut future = pin!(future);
@@ -39,7 +39,7 @@ fn block_on<F: Future>(future: F) -> F::Output {
 }
 
 /// Is pending `times` times, and wakes at once.
-async fn pending(mut times: u64) {
+pub async fn pending(mut times: u64) {
     future::poll_fn(|context| {
         if times == 0 {
             return Poll::Ready(());

@@ -13,6 +13,7 @@ mod methods;
 #[cfg(panic = "unwind")]
 mod panics;
 mod rate;
+mod roaming;
 mod sync;
 mod workers;
 
@@ -86,6 +87,7 @@ impl Plan {
         }
         #[cfg(panic = "unwind")]
         panics::part(truth);
+        roaming::part(truth);
         workers::part(self.calls, self.threads, truth);
     }
 }
