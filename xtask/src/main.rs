@@ -1,1 +1,66 @@
-fn main(){}
+//! The commands of this workspace: `cargo xtask COMMAND`, one file a command.
+//!
+//! | command | what it does |
+//! |---|---|
+//! | [`setup`] | installs what building and testing need |
+//! | [`build`] | the release build of the agent |
+//! | [`demo`] (`run`) | a real service under load, captured from outside, its rows compared |
+//! | [`test`] | format, lints, documentation and all tests |
+//! | [`bench`] | what it costs, measured |
+//!
+//! Everything that a command says goes to standard error, but for results.
+
+mod agent;
+mod bench;
+mod build;
+mod command;
+mod demo;
+mod h2load;
+mod needs;
+mod service;
+mod setup;
+mod tally;
+mod test;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// The commands of the exoscope workspace.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Install what is missing to build and to test: Debian packages by apt-get, and bpf-linker
+    /// into target/tools. Does nothing where nothing is missing.
+    Setup(setup::Args),
+    /// Build the agent for release: target/release/exoscope.
+    Build,
+    /// The demo: build a web service with markers, attach to it, drive it with h2load, print the
+    /// report, and compare the rows with the requests that h2load counted.
+    Run(demo::Args),
+    /// Check format, lints and documentation and run all tests, the privileged ones too.
+    Test,
+    /// Measure what a marker, attaching and the agent cost.
+    Bench(bench::Args),
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().task {
+        Task::Setup(args) => setup::setup(&args).map(|()| ExitCode::SUCCESS),
+        Task::Build => build::build().map(|_| ExitCode::SUCCESS),
+        Task::Run(args) => demo::demo(&args).map(|()| ExitCode::SUCCESS),
+        Task::Test => test::test(),
+        Task::Bench(args) => bench::bench(&args).map(|()| ExitCode::SUCCESS),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}

@@ -38,9 +38,9 @@ pub enum Core {
 /// What is not there to build BPF programs with. Displayed, it says what to install.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Missing {
-    /// There is no compiler.
+    /// There is no compiler, or none with an LLVM that our bpf-linker reads ([`LLVM`]).
     pub compiler: bool,
-    /// There is no bpf-linker, or none that reads what the compiler writes.
+    /// There is no bpf-linker.
     pub linker: bool,
 }
 
@@ -63,7 +63,7 @@ impl fmt::Display for Missing {
 impl std::error::Error for Missing {}
 
 /// Finds what to build BPF programs with: a rustup nightly with `rust-src` before Debian's
-/// compiler; a linker from `BPF_LINKER`, then of [`tools_folder`], then from `PATH`.
+/// compiler; a linker from `BPF_LINKER`, where that names a file, then of [`tools_folder`], then from `PATH`.
 ///
 /// # Errors
 /// Says what is missing where no compiler and linker fit each other.
@@ -122,10 +122,13 @@ impl Places {
                 });
             }
         }
-        let has_linker = self.own_linker().is_some() || self.foreign_linker().is_some();
+        let readable = compilers.iter().any(Compiler::writes_known_bitcode);
         Err(Missing {
-            compiler: compilers.is_empty(),
-            linker: !compilers.is_empty() || !has_linker,
+            compiler: !readable,
+            linker: self
+                .own_linker()
+                .or_else(|| self.foreign_linker())
+                .is_none(),
         })
     }
 
@@ -172,10 +175,16 @@ impl Places {
     /// The first linker that reads the bitcode of `compiler`. Of one that is not ours that is not
     /// known: the user chose it.
     fn linker_for(&self, compiler: &Compiler) -> Option<PathBuf> {
-        let named = self.named_linker.clone().filter(|linker| linker.is_file());
-        named
-            .or_else(|| self.own_linker().filter(|_| compiler.llvm() <= Some(LLVM)))
+        self.named_linker()
+            .or_else(|| {
+                self.own_linker()
+                    .filter(|_| compiler.writes_known_bitcode())
+            })
             .or_else(|| self.foreign_linker())
+    }
+
+    fn named_linker(&self) -> Option<PathBuf> {
+        self.named_linker.clone().filter(|linker| linker.is_file())
     }
 
     fn own_linker(&self) -> Option<PathBuf> {
@@ -199,6 +208,11 @@ impl Compiler {
                 root.join("lib/rustlib/src/rust/library/core/src/lib.rs")
                     .is_file()
             })
+    }
+
+    /// Whether a linker with [`LLVM`] reads what the compiler writes.
+    fn writes_known_bitcode(&self) -> bool {
+        self.llvm().is_none_or(|version| version <= LLVM)
     }
 
     /// The major version of LLVM that the compiler says it has. Nothing where it does not.
@@ -397,10 +411,16 @@ mod tests {
     #[test]
     fn own_linker_does_not_read_a_newer_llvm() {
         let machine = Machine::new();
-        machine.debian_compiler();
         machine.nightly(NIGHTLY, LLVM + 1);
         machine.sources(NIGHTLY);
         machine.program("tools/bin/bpf-linker", "");
+        let missing = Missing {
+            compiler: true,
+            linker: false,
+        };
+        assert_eq!(machine.places().find(), Err(missing));
+
+        machine.debian_compiler();
         let found = machine.places().find().expect("complete");
         assert_eq!(found.core, Core::Prebuilt, "the nightly writes LLVM 23");
 
