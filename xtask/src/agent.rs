@@ -6,11 +6,11 @@ use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::command::{self, Background, output, text};
+use crate::command::{self, Background, line, output, text};
 
 /// How long the agent may take to be attached: the self-test comes first.
 const ATTACH_PATIENCE: Duration = Duration::from_secs(60);
@@ -85,7 +85,7 @@ pub fn print_report(exoscope: &Path, file: &Path) -> Result<()> {
     command::run(Command::new(exoscope).arg("report").arg(file))
 }
 
-/// Calls in a file, counted by function.
+/// Rows of a file, counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Rows {
     /// Rows in all.
@@ -94,62 +94,105 @@ pub struct Rows {
     pub err: u64,
 }
 
-/// The rows of all functions whose path begins with `prefix`.
+/// Counts the rows of functions whose path matches `glob`.
 ///
 /// # Errors
-/// Where the report can't be had, or holds something else than is documented.
-pub fn rows(exoscope: &Path, file: &Path, prefix: &str) -> Result<Rows> {
-    let report = output(Command::new(exoscope).args(["report", "--json"]).arg(file))?;
-    let report = serde_json::from_str(&report).context("the report is no JSON")?;
-    sum(&report, prefix)
+/// Where the rows can't be had, or hold something else than is documented.
+pub fn rows(exoscope: &Path, file: &Path, glob: &str) -> Result<Rows> {
+    let mut command = Command::new(exoscope);
+    command
+        .args(["calls", "--json", "--function", glob])
+        .arg(file);
+    count_rows(&json(&mut command)?)
 }
 
-/// Adds up the functions of a report.
-fn sum(report: &Value, prefix: &str) -> Result<Rows> {
-    let functions = report["functions"].as_array();
-    let functions = functions.context("the report has no list of functions")?;
+/// Fails where the kernel counted calls that are no rows.
+pub fn expect_complete(exoscope: &Path, file: &Path) -> Result<()> {
+    let report = json(Command::new(exoscope).args(["report", "--json"]).arg(file))?;
+    ensure!(
+        report["complete"] == true,
+        "the report says that calls are missing: {} of {}",
+        report["calls_missing"],
+        report["calls_counted"]
+    );
+    Ok(())
+}
+
+/// Runs a command that prints JSON.
+fn json(command: &mut Command) -> Result<Value> {
+    let text = output(command)?;
+    serde_json::from_str(&text).with_context(|| format!("`{}` printed no JSON", line(command)))
+}
+
+fn count_rows(printed: &Value) -> Result<Rows> {
+    let calls = printed["calls"].as_array();
     let mut rows = Rows::default();
-    for function in functions {
-        let path = function["function"].as_str();
-        let path = path.context("a function in the report has no path")?;
-        if path.starts_with(prefix) {
-            rows.calls += count(function, "calls")?;
-            rows.err += count(function, "err")?;
-        }
+    for call in calls.context("the printed calls hold no list of calls")? {
+        let outcome = call["outcome"].as_str();
+        let outcome = outcome.context("a printed call has no outcome")?;
+        rows.calls += 1;
+        rows.err += u64::from(outcome == "err");
     }
     Ok(rows)
 }
 
-fn count(function: &Value, what: &str) -> Result<u64> {
-    let count = function[what].as_u64();
-    count.with_context(|| format!("a function in the report has no count {what:?}"))
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+    use std::path::PathBuf;
+
     use serde_json::json;
 
+    use super::*;
+
     #[test]
-    fn the_functions_of_a_module_are_added_up() {
-        let report = json!({"functions": [
-            {"function": "shop::http::get_item", "calls": 10, "ok": 9, "err": 1},
-            {"function": "shop::http::order", "calls": 5, "ok": 3, "err": 2},
-            {"function": "shop::store::item", "calls": 15, "ok": 15, "err": 0},
+    fn rows_and_errors_are_counted() {
+        let printed = json!({"calls": [
+            {"function": "shop::http::get_item", "outcome": "ok"},
+            {"function": "shop::http::order", "outcome": "err"},
+            {"function": "shop::http::order", "outcome": "cancelled"},
         ]});
-        let rows = sum(&report, "shop::http::").expect("a report");
-        assert_eq!(rows, Rows { calls: 15, err: 3 });
-        let none = sum(&report, "other::").expect("a report");
+        let rows = count_rows(&printed).expect("calls");
+        assert_eq!(rows, Rows { calls: 3, err: 1 });
+        let none = count_rows(&json!({"calls": []})).expect("no calls");
         assert_eq!(none, Rows::default());
     }
 
     #[test]
-    fn what_a_report_lacks_is_named() {
-        let error = |report| sum(&report, "a").expect_err("incomplete").to_string();
-        assert_eq!(error(json!([])), "the report has no list of functions");
+    fn what_the_calls_lack_is_named() {
+        let error = |printed| count_rows(&printed).expect_err("incomplete").to_string();
+        assert_eq!(error(json!([])), "the printed calls hold no list of calls");
         assert_eq!(
-            error(json!({"functions": [{"function": "a::b", "calls": 1}]})),
-            r#"a function in the report has no count "err""#
+            error(json!({"calls": [{}]})),
+            "a printed call has no outcome"
+        );
+    }
+
+    #[test]
+    fn what_is_no_json_is_named_by_its_command() {
+        let error = json(Command::new("echo").arg("no")).expect_err("no JSON");
+        assert_eq!(error.to_string(), "`echo no` printed no JSON");
+    }
+
+    /// An agent that only prints a report.
+    fn reporter(folder: &Path, report: &str) -> PathBuf {
+        let program = folder.join("exoscope");
+        fs::write(&program, format!("#!/bin/sh\necho '{report}'\n")).expect("a program");
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("executable");
+        program
+    }
+
+    #[test]
+    fn a_missing_call_is_an_error() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let complete = reporter(folder.path(), r#"{"complete": true}"#);
+        assert!(expect_complete(&complete, Path::new("x.db")).is_ok());
+        let report = r#"{"complete": false, "calls_missing": 2, "calls_counted": 9}"#;
+        let error = expect_complete(&reporter(folder.path(), report), Path::new("x.db"));
+        assert_eq!(
+            error.expect_err("two are missing").to_string(),
+            "the report says that calls are missing: 2 of 9"
         );
     }
 

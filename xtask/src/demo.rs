@@ -48,6 +48,7 @@ pub fn demo(args: &Args) -> Result<()> {
     service.stop()?;
 
     agent::print_report(&exoscope, &file)?;
+    agent::expect_complete(&exoscope, &file)?;
     let rows = agent::rows(&exoscope, &file, HANDLERS)?;
     compare(rows, counts, &file)
 }

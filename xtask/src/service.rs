@@ -11,8 +11,8 @@ use rustix::process::Signal;
 use crate::command::{Background, build_executable, cargo, output, text};
 use crate::workspace;
 
-/// How the paths of the service's handlers begin. One request is one call of one handler.
-pub const HANDLERS: &str = "shop::http::";
+/// Matches the paths of the service's handlers. One request is one call of one handler.
+pub const HANDLERS: &str = "shop::http::*";
 
 /// What the service prints before its address.
 const LISTENING: &str = "listening on ";
