@@ -49,7 +49,7 @@ impl CallFilter {
     }
 
     /// The statement; its parameter is what [`CallFilter::function_ids`] gives.
-    pub(super) fn sql(&self) -> String {
+    pub(super) fn sql(&self, columns: &str) -> String {
         let functions = "(?1 IS NULL OR function_id IN (SELECT value FROM json_each(?1)))";
         let outcome = |column: &str, value: String| {
             self.outcome
@@ -60,7 +60,7 @@ impl CallFilter {
             let outcome = outcome("outcome", number);
             // The narrow table finds them; only they are looked up with all that belongs to them.
             return format!(
-                "SELECT * FROM calls WHERE call_id IN (
+                "SELECT {columns} FROM calls WHERE call_id IN (
                    SELECT call_id FROM call WHERE {functions}{outcome}
                    ORDER BY duration_ns DESC, call_id LIMIT {slowest})
                  ORDER BY duration_ns DESC, call_id"
@@ -69,7 +69,9 @@ impl CallFilter {
         let word = self.outcome.map_or("", Outcome::as_str);
         let outcome = outcome("outcome", format!("'{word}'"));
         // In this order the rows come as they lie, unsorted.
-        format!("SELECT * FROM calls WHERE {functions}{outcome} ORDER BY session_id, call_id")
+        format!(
+            "SELECT {columns} FROM calls WHERE {functions}{outcome} ORDER BY session_id, call_id"
+        )
     }
 }
 

@@ -95,54 +95,61 @@ impl Database {
     /// # Errors
     /// Where the file can't be read; so for all that follow.
     pub fn sessions(&self) -> Result<Vec<SessionRow>> {
-        let sql = "SELECT s.*, p.pid, p.command, p.executable, p.build_id, p.exit_status,
-                     (SELECT coalesce(sum(calls), 0) FROM function_stat stat
-                      WHERE stat.session_id = s.session_id) AS calls
-                   FROM sessions s LEFT JOIN processes p ON p.session_id = s.session_id
-                   ORDER BY s.session_id";
-        self.select(sql, [], SessionRow::read)
+        let sql = format!(
+            "SELECT {} FROM (
+               SELECT *, (SELECT coalesce(sum(calls), 0) FROM function_stat stat
+                          WHERE stat.session_id = sessions.session_id) AS calls
+               FROM sessions LEFT JOIN processes USING (session_id))
+             ORDER BY session_id",
+            SessionRow::COLUMNS
+        );
+        self.select(&sql, [], SessionRow::read)
     }
 
     /// The functions, those with the most time of their own first.
-    #[allow(clippy::missing_errors_doc)]
     pub fn functions(&self) -> Result<Vec<FunctionRow>> {
-        let sql = "SELECT * FROM functions ORDER BY self_ns DESC, calls DESC, function";
-        self.select(sql, [], FunctionRow::read)
+        let sql = format!(
+            "SELECT {} FROM functions ORDER BY self_ns DESC, calls DESC, function",
+            FunctionRow::COLUMNS
+        );
+        self.select(&sql, [], FunctionRow::read)
     }
 
     /// What is complete and what is missing, for every function.
-    #[allow(clippy::missing_errors_doc)]
     pub fn completeness(&self) -> Result<Vec<CompletenessRow>> {
-        let sql = "SELECT * FROM completeness ORDER BY calls_missing DESC, function";
-        self.select(sql, [], CompletenessRow::read)
+        let sql = format!(
+            "SELECT {} FROM completeness ORDER BY calls_missing DESC, function",
+            CompletenessRow::COLUMNS
+        );
+        self.select(&sql, [], CompletenessRow::read)
     }
 
     /// The errors by where they began, the most frequent first.
-    #[allow(clippy::missing_errors_doc)]
     pub fn errors(&self) -> Result<Vec<ErrorRow>> {
-        self.select(
-            "SELECT * FROM errors ORDER BY count DESC, origin_call_id",
-            [],
-            ErrorRow::read,
-        )
+        let sql = format!(
+            "SELECT {} FROM errors ORDER BY count DESC, origin_call_id",
+            ErrorRow::COLUMNS
+        );
+        self.select(&sql, [], ErrorRow::read)
     }
 
     /// The calls begun and not ended, the oldest first.
-    #[allow(clippy::missing_errors_doc)]
     pub fn in_flight(&self) -> Result<Vec<InFlightRow>> {
-        self.select(
-            "SELECT * FROM in_flight ORDER BY start_ns, call_id",
-            [],
-            InFlightRow::read,
-        )
+        let sql = format!(
+            "SELECT {} FROM in_flight ORDER BY start_ns, call_id",
+            InFlightRow::COLUMNS
+        );
+        self.select(&sql, [], InFlightRow::read)
     }
 
     /// Ends of calls that began before their session, by function.
-    #[allow(clippy::missing_errors_doc)]
     pub fn unmatched_exits(&self) -> Result<Vec<UnmatchedRow>> {
-        let sql = "SELECT function, count(*) AS ends FROM unmatched_exits
-                   GROUP BY function ORDER BY ends DESC, function";
-        self.select(sql, [], UnmatchedRow::read)
+        let sql = format!(
+            "SELECT {} FROM (SELECT function, count(*) AS ends FROM unmatched_exits GROUP BY function)
+             ORDER BY ends DESC, function",
+            UnmatchedRow::COLUMNS
+        );
+        self.select(&sql, [], UnmatchedRow::read)
     }
 
     /// Hands every call that passes the filter to `each`: in the order of their numbers or, with
@@ -157,7 +164,7 @@ impl Database {
         mut each: impl FnMut(CallRow) -> Result<()>,
     ) -> Result<()> {
         let functions = filter.function_ids(&self.function_paths()?)?;
-        let sql = filter.sql();
+        let sql = filter.sql(CallRow::COLUMNS);
         let explained = |error| explain(&self.path, error);
         let mut statement = self.connection.prepare(&sql).map_err(explained)?;
         let mut rows = statement.query([functions]).map_err(explained)?;

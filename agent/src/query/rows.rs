@@ -4,7 +4,12 @@
 use rusqlite::Row;
 use serde::Serialize;
 
-/// Defines a row: each field is read from the column of its name.
+/// Names separated by commas.
+macro_rules! joined {
+    ($first:ident $($rest:ident)*) => { concat!(stringify!($first) $(, ", ", stringify!($rest))*) };
+}
+
+/// Defines a row: each field stands for the column of its name.
 macro_rules! row {
     ($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $type:ty,)* }) => {
         $(#[$doc])*
@@ -14,8 +19,14 @@ macro_rules! row {
         }
 
         impl $name {
+            /// The columns that [`Self::read`] expects, in its order.
+            pub(super) const COLUMNS: &str = joined!($($field)*);
+
+            /// Reads a row of [`Self::COLUMNS`].
             pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
-                Ok(Self { $($field: row.get(stringify!($field))?,)* })
+                let mut columns = 0..;
+                let mut next = || columns.next().unwrap_or_default();
+                Ok(Self { $($field: row.get(next())?,)* })
             }
         }
     };

@@ -47,7 +47,7 @@ fn scaled(ns: u64) -> String {
 }
 
 /// A number with separators between thousands.
-pub fn grouped(number: u64) -> String {
+fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (index, digit) in digits.chars().enumerate() {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use serde::Serialize;
 
-use super::human::{count, counted, duration, grouped, maybe_duration, printable};
+use super::human::{count, counted, duration, maybe_duration, printable};
 use super::table::{Layout, Table};
 use super::{terminal_width, write_json};
 use crate::query::rows::{CompletenessRow, FunctionRow, SessionRow, UnmatchedRow};
@@ -108,11 +108,11 @@ impl Summary {
                 .to_owned();
         }
         if self.is_live() {
+            let stored = is_or_are(self.calls_stored);
+            let open = is_or_are(self.calls_in_flight as i64);
             return format!(
-                "complete so far: of the calls counted in the kernel {} are in this file and {} \
-                 still open",
-                count(self.calls_stored),
-                grouped(self.calls_in_flight as u64),
+                "complete so far: of the calls counted in the kernel {stored} in this file and \
+                 {open} still open"
             );
         }
         format!("complete: every one of {counted_calls} counted in the kernel is in this file")
@@ -273,4 +273,9 @@ fn session_line(session: &SessionRow) -> String {
         "session {}: {command}{pid}: {calls}{rate}; {end}{status}",
         session.session_id
     )
+}
+
+/// `1 is`, `2 are`.
+fn is_or_are(number: i64) -> String {
+    counted(number, "is", "are")
 }

@@ -161,7 +161,7 @@ mod tests {
             .unwrap();
         let lines = printed(&mut table);
         assert_eq!(lines[0], "\x1b[1mfunction                 calls\x1b[0m");
-        assert_eq!(lines[1], "crate_name:…ule::function  1,234");
+        assert_eq!(lines[1], "crate_name:…e::function  1,234");
     }
 
     #[test]

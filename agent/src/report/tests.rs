@@ -1,1 +1,281 @@
+//! What people and programs read, as a whole.
 
+use std::path::Path;
+
+use clap::Parser;
+use exoscope_abi::Outcome;
+use serde_json::Value;
+
+use super::*;
+use crate::event::{Call, ErrorDetail, Function, FunctionCounts, OpenCall};
+use crate::store::tests::{call, calls as batch_of, counts, end, folder, open_call, store};
+
+/// The commands as a command line has them.
+#[derive(Parser)]
+enum Cli {
+    Report(ReportArgs),
+    Calls(CallsArgs),
+    Errors(ErrorsArgs),
+    InFlight(InFlightArgs),
+}
+
+/// What a command prints about a file, without styles.
+fn printed(path: &Path, command: &str) -> String {
+    let mut words: Vec<String> = vec!["exoscope".into()];
+    words.extend(command.split(' ').map(str::to_owned));
+    words.push(path.to_str().unwrap().to_owned());
+    let mut out = Vec::new();
+    match Cli::try_parse_from(words).unwrap() {
+        Cli::Report(args) => report(&args, &mut out),
+        Cli::Calls(args) => calls(&args, &mut out),
+        Cli::Errors(args) => errors(&args, &mut out),
+        Cli::InFlight(args) => in_flight(&args, &mut out),
+    }
+    .unwrap();
+    String::from_utf8(out)
+        .unwrap()
+        .replace("\x1b[1m", "")
+        .replace("\x1b[0m", "")
+}
+
+fn json(path: &Path, command: &str) -> Value {
+    serde_json::from_str(&printed(path, command)).unwrap()
+}
+
+/// A finished file: 1,000 calls of `app::a`, of which one fails, and one of `app::b`.
+fn finished(path: &Path, lost: u64) {
+    let mut store = store(path);
+    let quick = |id: u64| Call {
+        duration_ns: id * 1000,
+        self_ns: id * 500,
+        ..call(id, None, 0, Outcome::Ok)
+    };
+    let mut batch = batch_of((1..1000).map(quick).collect());
+    batch.calls.push(call(1000, Some(1001), 0, Outcome::Err));
+    let outer = Call {
+        duration_ns: 2_000_000,
+        ..call(1001, None, 1, Outcome::Err)
+    };
+    batch.calls.push(outer);
+    let text = |call| ErrorDetail {
+        call,
+        kind: "io::Error".into(),
+        message: "no\nspace".into(),
+        truncated: false,
+    };
+    batch.errors = vec![text(1000), text(1001)];
+    let lossy = FunctionCounts {
+        lost_ring: lost,
+        ..counts(1, 1 + lost)
+    };
+    batch.counts = Some(vec![counts(0, 1000), lossy]);
+    store.write(&batch).unwrap();
+    store.finish(&end()).unwrap();
+}
+
+#[test]
+fn the_report_says_first_that_nothing_is_missing() {
+    let (_folder, path) = folder();
+    finished(&path, 0);
+    let expected = "\
+session 1: app -x (pid 42): 1,001 calls in 9.00 s, 111/s; target exited, status 3
+complete: every one of 1,001 calls counted in the kernel is in this file
+
+function  calls   ok  err      p50      p90      p99      max    total    self
+app::a    1,000  999    1   499 µs   899 µs   989 µs   999 µs   500 ms  250 ms
+app::b        1    0    1  2.00 ms  2.00 ms  2.00 ms  2.00 ms  2.00 ms   90 ns
+
+1 function without a call
+";
+    assert_eq!(printed(&path, "report"), expected);
+}
+
+#[test]
+fn the_report_says_first_what_is_missing_and_what_to_do() {
+    let (_folder, path) = folder();
+    finished(&path, 1500);
+    let report = printed(&path, "report");
+    let lines: Vec<&str> = report.lines().collect();
+    assert_eq!(
+        lines[1..3],
+        [
+            "incomplete: 1,500 of 2,501 calls counted in the kernel are not in this file",
+            "  app::b: 1,500 records lost: the ring was full (raise --ring-size)",
+        ]
+    );
+    let report = json(&path, "report --json");
+    assert_eq!(report["complete"], false);
+    assert_eq!(report["calls_missing"], 1500);
+    assert_eq!(report["functions"][0]["function"], "app::a");
+    assert_eq!(report["functions"][0]["err"], 1);
+    assert_eq!(report["sessions"][0]["exit_status"], 3);
+}
+
+#[test]
+fn one_error_is_one_line_and_cannot_steer_the_terminal() {
+    let (_folder, path) = folder();
+    finished(&path, 0);
+    let expected = "\
+count  frames  first call  began in  error
+    1       2        1000  app::a    io::Error: no\\nspace
+";
+    assert_eq!(printed(&path, "errors"), expected);
+    let errors = json(&path, "errors --json");
+    assert_eq!(errors["errors"][0]["message"], "no\nspace");
+    assert_eq!(errors["errors"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn calls_are_listed_as_text_and_json() {
+    let (_folder, path) = folder();
+    finished(&path, 0);
+    let expected = "\
+call  parent  start (UTC)      duration    self  outcome  thread  function  error
+1001       -  22:13:20.001001   2.00 ms   90 ns  err          77  app::b    no\\nspace
+ 999       -  22:13:20.000999    999 µs  500 µs  ok           77  app::a
+";
+    assert_eq!(printed(&path, "calls --slowest 2"), expected);
+    let calls = json(&path, "calls --outcome ok --function app::* --json");
+    assert_eq!(calls["calls"].as_array().unwrap().len(), 999);
+    assert_eq!(
+        calls["calls"][0]["start_unix_ns"],
+        1_700_000_000_000_001_000_i64
+    );
+    assert_eq!(calls["calls"][0]["cpu_ns"], Value::Null);
+    assert_eq!(
+        printed(&path, "calls --outcome panic"),
+        "no such call in this file\n"
+    );
+    assert_eq!(
+        json(&path, "calls --outcome panic --json")["calls"],
+        Value::Array(Vec::new())
+    );
+    let unknown = Cli::try_parse_from(["exoscope", "calls", "--outcome", "bad", "f"])
+        .err()
+        .unwrap();
+    assert!(unknown.to_string().contains("target_died"), "{unknown}");
+}
+
+#[test]
+fn calls_in_flight_are_listed_oldest_first() {
+    let (_folder, path) = folder();
+    let mut store = store(&path);
+    let mut batch = batch_of(vec![call(1, None, 0, Outcome::Ok)]);
+    let open = |id, start_ns| OpenCall {
+        id,
+        start_ns,
+        ..open_call()
+    };
+    batch.open = Some(vec![open(5, 3_000), open(6, 2_000)]);
+    batch.counts = Some(vec![counts(0, 3)]);
+    store.write(&batch).unwrap();
+    let listed = json(&path, "in-flight --json");
+    assert_eq!(listed["in_flight"][0]["call_id"], 6);
+    assert_eq!(listed["in_flight"][1]["function"], "app::a");
+    assert!(
+        printed(&path, "in-flight")
+            .lines()
+            .nth(1)
+            .unwrap()
+            .ends_with("     6       5  app::a")
+    );
+    let report = printed(&path, "report");
+    assert!(
+        report.contains(
+            "1 call; still being written\ncomplete so far: of the calls counted in \
+                             the kernel 1 is in this file and 2 are still open\n"
+        ),
+        "{report}"
+    );
+    store.finish(&end()).unwrap();
+    assert_eq!(printed(&path, "in-flight"), "no call is in flight\n");
+}
+
+#[test]
+fn a_process_and_a_file_list_calls_in_flight_alike() {
+    let function = Function {
+        path: "app::a".into(),
+        file: "a.rs".into(),
+        line: 1,
+    };
+    let call = |id| OpenCall { id, ..open_call() };
+    let calls = [
+        (function.clone(), call(2), 1_500),
+        (function, call(1), 1_500),
+    ];
+    let mut out = Vec::new();
+    print_in_flight(&calls, false, &mut out).unwrap();
+    let text = String::from_utf8(out).unwrap();
+    let rows: Vec<&str> = text.lines().skip(1).collect();
+    assert_eq!(
+        rows,
+        [
+            "1.50 µs     1       5  app::a",
+            "1.50 µs     2       5  app::a"
+        ]
+    );
+}
+
+#[test]
+fn a_file_without_calls_is_described_in_sentences() {
+    let (_folder, path) = folder();
+    store(&path).finish(&end()).unwrap();
+    let expected = "\
+session 1: app -x (pid 42): 0 calls in 9.00 s, 0/s; target exited, status 3
+no call was captured: no instrumented function that was chosen began one
+
+3 functions without a call
+";
+    assert_eq!(printed(&path, "report"), expected);
+    assert_eq!(printed(&path, "calls"), "no such call in this file\n");
+    assert_eq!(
+        printed(&path, "errors"),
+        "no call in this file ended in an error or a panic\n"
+    );
+    assert_eq!(printed(&path, "in-flight"), "no call is in flight\n");
+}
+
+/// Takes so many bytes, then is closed.
+struct Closed(usize);
+
+impl Write for Closed {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.0 == 0 {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        let taken = bytes.len().min(self.0);
+        self.0 -= taken;
+        Ok(taken)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_closed_pipe_can_be_told_from_other_failures() {
+    let (_folder, path) = folder();
+    finished(&path, 0);
+    for json in [false, true] {
+        let args = ReportArgs {
+            file: path.clone(),
+            json,
+        };
+        let listed = CallsArgs {
+            file: path.clone(),
+            function: vec![],
+            outcome: None,
+            slowest: None,
+            json,
+        };
+        for error in [
+            report(&args, &mut Closed(10)),
+            calls(&listed, &mut Closed(10)),
+        ] {
+            let error = error.unwrap_err();
+            let kind = error.downcast_ref::<io::Error>().map(io::Error::kind);
+            assert_eq!(kind, Some(io::ErrorKind::BrokenPipe), "{error:#}");
+        }
+    }
+}

@@ -18,7 +18,7 @@ mod durations;
 mod open_calls;
 mod tally;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod write;
 
 use std::path::Path;

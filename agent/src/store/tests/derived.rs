@@ -1,0 +1,232 @@
+//! The views that are computed: errors by origin, calls in flight, completeness.
+
+use super::*;
+
+#[test]
+fn one_error_through_ten_frames_is_one_line() {
+    let (_folder, path) = folder();
+    let mut store = store(&path);
+    // Call 10 began the error, call 1 is the outermost; ends come innermost first.
+    let mut batch = calls(
+        (1..=10)
+            .map(|id| Call {
+                duration_ns: 20_000 - 2_000 * id,
+                ..call(
+                    id,
+                    (id > 1).then(|| id - 1),
+                    u32::from(id == 10),
+                    Outcome::Err,
+                )
+            })
+            .collect(),
+    );
+    batch.errors = (1..=10)
+        .map(|call| ErrorDetail {
+            call,
+            kind: "E".into(),
+            message: format!("at {call}"),
+            truncated: false,
+        })
+        .collect();
+    store.write(&batch).unwrap();
+    store.finish(&end()).unwrap();
+    assert_eq!(
+        rows(&path, "SELECT * FROM errors"),
+        ["10|app::b|E|at 10|1|10"]
+    );
+    assert_eq!(
+        rows(&path, "SELECT count(*) FROM calls WHERE outcome = 'err'"),
+        ["10"]
+    );
+}
+
+#[test]
+fn each_failed_attempt_of_a_retry_is_an_error_of_its_own() {
+    let (_folder, path) = folder();
+    let mut store = store(&path);
+    let long = |id, parent, function, outcome| Call {
+        duration_ns: 100_000,
+        ..call(id, parent, function, outcome)
+    };
+    let mut batch = calls(vec![
+        call(2, Some(1), 1, Outcome::Err),
+        call(3, Some(1), 1, Outcome::Err),
+        call(4, Some(1), 2, Outcome::Panic),
+        long(1, None, 0, Outcome::Err),
+        // An error that its caller handled.
+        call(12, Some(11), 1, Outcome::Err),
+        long(11, None, 0, Outcome::Ok),
+    ]);
+    let text = |call, message: &str| ErrorDetail {
+        call,
+        kind: if message.is_empty() {
+            String::new()
+        } else {
+            "E".into()
+        },
+        message: message.into(),
+        truncated: false,
+    };
+    batch.errors = vec![
+        text(2, "busy"),
+        text(3, "busy"),
+        text(1, "gave up"),
+        text(4, ""),
+    ];
+    store.write(&batch).unwrap();
+    store.finish(&end()).unwrap();
+    assert_eq!(
+        rows(&path, "SELECT * FROM errors ORDER BY origin_call_id"),
+        [
+            "2|app::b|E|busy|2|1",
+            "4|app::c|-|-|1|2",
+            "12|app::b|-|-|1|1"
+        ]
+    );
+}
+
+#[test]
+fn calls_are_in_flight_until_they_or_the_session_end() {
+    let (_folder, path) = folder();
+    let mut store = store(&path);
+    let open = |id| OpenCall {
+        id,
+        parent: None,
+        function: 0,
+        tid: 5,
+        start_ns: BEGIN_NS,
+        child_ns: 0,
+    };
+    let look = |open: &[u64], calls| Batch {
+        open: Some(
+            open.iter()
+                .map(|id| OpenCall {
+                    id: *id,
+                    ..open_call()
+                })
+                .collect(),
+        ),
+        calls,
+        ..Batch::default()
+    };
+    let in_flight = "SELECT call_id FROM in_flight";
+    store
+        .write(&Batch {
+            open: Some(vec![open(3), open(1), open(2)]),
+            ..Batch::default()
+        })
+        .unwrap();
+    assert_eq!(rows(&path, in_flight), ["1", "2", "3"]);
+    store
+        .write(&calls(vec![call(2, None, 0, Outcome::Ok)]))
+        .unwrap();
+    assert_eq!(rows(&path, in_flight), ["1", "3"]);
+    store
+        .write(&look(&[1, 4], vec![call(3, None, 0, Outcome::Ok)]))
+        .unwrap();
+    assert_eq!(rows(&path, in_flight), ["1", "4"]);
+    let now = crate::store::session::monotonic_ns();
+    store
+        .write(&Batch {
+            open: Some(vec![
+                OpenCall {
+                    start_ns: now - 70_000_000,
+                    ..open(1)
+                },
+                OpenCall {
+                    start_ns: now - 70_000_000,
+                    ..open(9)
+                },
+            ]),
+            ..Batch::default()
+        })
+        .unwrap();
+    let aged = rows(
+        &path,
+        "SELECT call_id, age_ns BETWEEN 70000000 AND 9000000000 FROM in_flight WHERE call_id = 9",
+    );
+    assert_eq!(aged, ["9|1"]);
+    store
+        .write(&look(&[], vec![call(1, None, 0, Outcome::Unfinished)]))
+        .unwrap();
+    assert_eq!(rows(&path, in_flight), Vec::<String>::new());
+    store.write(&look(&[8], vec![])).unwrap();
+    store.finish(&end()).unwrap();
+    assert_eq!(rows(&path, in_flight), Vec::<String>::new());
+}
+
+#[test]
+fn completeness_compares_with_the_kernel_and_says_why() {
+    let (_folder, path) = folder();
+    let mut store = store(&path);
+    let mut batch = calls(vec![
+        call(1, None, 0, Outcome::Ok),
+        call(2, None, 1, Outcome::Ok),
+    ]);
+    let lossy = FunctionCounts {
+        lost_ring: 1200,
+        lost_table: 3,
+        unmatched: 1,
+        replaced: 2,
+        lost_detail: 1,
+        ..counts(1, 1204)
+    };
+    batch.counts = Some(vec![counts(0, 2), lossy]);
+    batch.open = Some(vec![OpenCall {
+        id: 7,
+        ..open_call()
+    }]);
+    store.write(&batch).unwrap();
+    assert_eq!(
+        rows(
+            &path,
+            "SELECT * FROM completeness WHERE function <> 'app::b'"
+        ),
+        ["app::a|2|1|0|-", "app::c|0|0|0|-"]
+    );
+    store
+        .write(&calls(vec![call(7, None, 0, Outcome::Unfinished)]))
+        .unwrap();
+    store.finish(&end()).unwrap();
+    let reason = "1,200 records lost: the ring was full (raise --ring-size); \
+                  3 calls not followed: the table of open calls was full; \
+                  1 end without a beginning: that call began before the session; \
+                  2 ends never seen: stored as unfinished; 1 error message lost";
+    assert_eq!(
+        rows(&path, "SELECT * FROM completeness"),
+        [
+            "app::a|2|2|0|-",
+            &format!("app::b|1204|1|1203|{reason}"),
+            "app::c|0|0|0|-"
+        ]
+    );
+}
+
+#[test]
+fn a_session_that_was_killed_is_closed_by_the_next_and_its_losses_stay_visible() {
+    let (_folder, path) = folder();
+    let mut killed = store(&path);
+    let batch = Batch {
+        counts: Some(vec![counts(0, 5)]),
+        open: Some(vec![OpenCall {
+            id: 3,
+            ..open_call()
+        }]),
+        ..calls(vec![call(1, None, 0, Outcome::Ok)])
+    };
+    killed.write(&batch).unwrap();
+    drop(killed);
+    store(&path).finish(&end()).unwrap();
+    assert_eq!(
+        rows(&path, "SELECT end_reason FROM sessions"),
+        ["interrupted", "target exited"]
+    );
+    assert_eq!(rows(&path, "SELECT count(*) FROM in_flight"), ["0"]);
+    assert_eq!(
+        rows(
+            &path,
+            "SELECT calls_missing, reason FROM completeness WHERE function = 'app::a'"
+        ),
+        ["4|4 calls never written: the session was cut short"]
+    );
+}
