@@ -64,7 +64,11 @@ impl<F: Function> Open<'_, F> {
         if SUPPORTED && I::failed(returned) {
             let state = self.0;
             mem::forget(self);
-            fail::<F, R, I>(state, returned);
+            if F::detail_wanted() {
+                fail::<F, R, I>(state, returned);
+            } else {
+                error(state, Outcome::Err, 0);
+            }
         } else {
             self.exit();
         }
@@ -131,29 +135,19 @@ fn failed_by_value<F: Function, R, I: Inspect<R>>(state: &State<F>, returned: R)
 #[cold]
 #[inline(never)]
 fn failed<F: Function, R, I: Inspect<R>>(state: &State<F>, returned: &R) {
-    detail::with::<F, R, I>(returned, |detail| {
-        let outer = state.outer.get();
-        chain::pop(outer);
-        F::error(
-            state.address(),
-            Outcome::Err as u32,
-            outer,
-            state.start.get(),
-            detail,
-        );
-    });
+    detail::with::<F, R, I>(returned, |detail| error(state, Outcome::Err, detail));
 }
 
 #[cold]
 #[inline(never)]
 fn unwound<F: Function>(state: &State<F>) {
+    error(state, Outcome::Panic, 0);
+}
+
+/// Takes the call off the thread's chain and fires its error marker.
+#[inline(always)]
+fn error<F: Function>(state: &State<F>, outcome: Outcome, detail: usize) {
     let outer = state.outer.get();
     chain::pop(outer);
-    F::error(
-        state.address(),
-        Outcome::Panic as u32,
-        outer,
-        state.start.get(),
-        0,
-    );
+    F::error(state.address(), outcome as u32, outer, state.start.get(), detail);
 }

@@ -205,12 +205,10 @@ impl<'a, R: ReadRef<'a>> Reader<'a, R> {
         texts: &mut HashMap<u64, Option<Function>>,
     ) -> Result<Option<(Site, Option<Function>)>, Rejection> {
         let probe = Probe::from_number(header.probe).ok_or(Rejection::Invalid("unknown probe"))?;
-        if header.marker == 0 {
+        // A linker that drops a function leaves 0 or another small number in its notes.
+        let Some(offset) = self.file_offset(header.marker, MARKER.len() as u64, PF_X) else {
             return Ok(None);
-        }
-        let offset = self
-            .file_offset(header.marker, MARKER.len() as u64, PF_X)
-            .ok_or(Rejection::Invalid("marker outside of the code"))?;
+        };
         if self.data.read_bytes_at(offset, MARKER.len() as u64) != Ok(MARKER) {
             return Err(Rejection::Invalid("no marker's instructions at the marker"));
         }
