@@ -272,7 +272,6 @@ fn end_only(
     if start_ns == 0 {
         return None;
     }
-    totals.calls();
     totals.ended(outcome, end_ns.saturating_sub(start_ns));
     let record = CallRecord {
         kind: RecordKind::Exit as u32,

@@ -101,18 +101,27 @@ fn read_call(bucket: &[AtomicU64], way: usize) -> Option<OpenCall> {
 pub struct Totals {
     array: MappedArray<FunctionTotals>,
     functions: usize,
+    exits_only: bool,
 }
 
 impl Totals {
-    /// Maps the totals of `functions` functions in `shards` shards.
+    /// Maps the totals of `functions` functions in `shards` shards. Where only ends are captured,
+    /// the calls are those that ended.
     ///
     /// # Errors
     /// Where the kernel refuses the mapping.
-    pub fn new(map: BorrowedFd<'_>, functions: u32, shards: u32) -> io::Result<Self> {
-        let len = functions as usize * shards as usize;
+    pub fn new(
+        map: BorrowedFd<'_>,
+        functions: u32,
+        shards: u32,
+        exits_only: bool,
+    ) -> io::Result<Self> {
+        let functions = functions as usize;
+        let array = MappedArray::new(map, functions * shards as usize)?;
         Ok(Self {
-            array: MappedArray::new(map, len)?,
-            functions: functions as usize,
+            array,
+            functions,
+            exits_only,
         })
     }
 
@@ -150,7 +159,11 @@ impl Totals {
         };
         Some(FunctionCounts {
             function: function as u32,
-            calls,
+            calls: if self.exits_only {
+                histogram.iter().sum()
+            } else {
+                calls
+            },
             err,
             panic,
             cancelled,

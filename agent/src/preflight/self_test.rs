@@ -165,7 +165,7 @@ impl Subject {
             Err(error) => return Ok(Err(refusal(&error))),
         };
         programs.set_phase(Phase::Capturing)?;
-        let totals = Totals::new(programs.array("TOTALS")?, 1, programs.shards())
+        let totals = Totals::new(programs.array("TOTALS")?, 1, programs.shards(), false)
             .context("can't map the totals")?;
         let result = self.measure(&totals, bare);
         self.end(links);

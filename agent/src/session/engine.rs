@@ -65,6 +65,7 @@ pub struct Attached {
 pub struct Attachment {
     programs: Programs,
     links: Links,
+    exits_only: bool,
     capacity: u32,
     functions: Vec<Function>,
     numbers: HashMap<(String, String, u32), u32>,
@@ -93,6 +94,7 @@ impl Attachment {
         Ok(Self {
             programs,
             links: Links::default(),
+            exits_only: plan.capture.exits_only(),
             capacity,
             functions: Vec::new(),
             numbers: HashMap::new(),
@@ -128,6 +130,7 @@ impl Attachment {
             self.programs.array("TOTALS")?,
             self.capacity,
             self.programs.shards(),
+            self.exits_only,
         )
         .context("can't map the counts")
     }

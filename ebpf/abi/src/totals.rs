@@ -10,7 +10,7 @@ pub const HISTOGRAM_BUCKETS: usize = 40;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct FunctionTotals {
-    /// Calls that began (in `exits` mode: that ended and had a start).
+    /// Calls that began; 0 in `exits` mode, where only ends are seen and the histogram counts them.
     pub calls: u64,
     /// Ended with an error.
     pub err: u64,

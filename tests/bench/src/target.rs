@@ -115,7 +115,9 @@ impl Agent {
 
 /// Keeps a process (or, with 0, this thread) on one CPU, where there are several.
 pub fn pin(pid: u32, cpu: usize) {
-    let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+    // What this process may use is less than that, once it has pinned itself.
+    // SAFETY: asks for a figure of the system.
+    let cpus = unsafe { libc::sysconf(libc::_SC_NPROCESSORS_ONLN) }.max(1) as usize;
     // SAFETY: the set is a plain bit set, valid as zeros, and as long as the call is told.
     unsafe {
         let mut set: libc::cpu_set_t = std::mem::zeroed();
