@@ -1,8 +1,8 @@
 //! Capturing: from the rings to batches of events.
 //!
-//! [`ring`] drains, [`decode`] checks bytes, [`assemble`] makes calls of records, and [`shared`]
-//! reads what the programs keep in mapped arrays: open calls and counts. [`consumer`] is the thread
-//! that does all of it on a timer.
+//! [`consumer`] is the thread that drains the rings on a timer; [`decode`] checks bytes, [`assemble`]
+//! makes calls of records, and [`shared`] reads what the programs keep in mapped arrays: open calls
+//! and counts.
 
 pub mod assemble;
 pub mod consumer;

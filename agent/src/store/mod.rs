@@ -5,7 +5,7 @@
 //! none, and whoever gets an error may hand in the same batch again. A file may hold several
 //! sessions: their calls keep apart because each session's numbers begin above those of the last.
 //!
-//! [`file`] guards what is there before SQLite touches it; [`session`] describes a session.
+//! [`mod@file`] guards what is there before SQLite touches it; [`session`] describes a session.
 
 pub mod file;
 pub mod schema;

@@ -4,3 +4,4 @@ pub mod elf;
 pub mod launch;
 pub mod process;
 pub mod select;
+mod symbol;

@@ -39,10 +39,13 @@ pub struct Args {
     only: String,
 }
 
+/// Measures one group of figures.
+type Measure = fn(&Args, &mut Report) -> Result<()>;
+
 fn main() -> Result<()> {
     let args = Args::parse();
     let mut report = Report::default();
-    let groups: [(&str, fn(&Args, &mut Report) -> Result<()>); 3] = [
+    let groups: [(&str, Measure); 3] = [
         ("calls", calls::measure),
         ("attaching", attaching::measure),
         ("sustained", sustained::measure),

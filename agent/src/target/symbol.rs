@@ -1,0 +1,104 @@
+//! The path of a function, from what its attribute saw and from a mangled symbol inside it.
+
+/// Adds the type of the `impl` to a path, where the mangled symbol of an item inside the function
+/// tells it: an attribute on a single method sees `module::method` only.
+pub fn with_type(path: &str, symbol: &str) -> String {
+    let Ok(symbol) = rustc_demangle::try_demangle(symbol) else {
+        return path.to_owned();
+    };
+    let symbol = format!("{symbol:#}");
+    let (Some((module, name)), Some(inside)) = (path.rsplit_once("::"), plain_path(&symbol)) else {
+        return path.to_owned();
+    };
+    // The item lies in `function::_`, its own name last.
+    let segments: Vec<&str> = inside.split("::").collect();
+    let Some(at) = segments.iter().rposition(|segment| *segment == name) else {
+        return path.to_owned();
+    };
+    let full = segments[..=at].join("::");
+    let extends = full.starts_with(module) && full.len() > path.len();
+    if extends { full } else { path.to_owned() }
+}
+
+/// A demangled symbol without generic arguments, and with `<Type as Trait>` and `<Type>` replaced
+/// by `Type`. `None` where the brackets do not match.
+fn plain_path(symbol: &str) -> Option<String> {
+    let mut plain = String::new();
+    let mut rest = symbol;
+    while let Some(open) = rest.find('<') {
+        let before = &rest[..open];
+        let close = matching(&rest[open..])? + open;
+        let inner = &rest[open + 1..close];
+        plain.push_str(
+            before
+                .strip_suffix("::")
+                .filter(|_| !before.is_empty())
+                .unwrap_or(before),
+        );
+        // Brackets at the start hold the type; elsewhere they hold generic arguments.
+        if before.is_empty() && plain.is_empty() {
+            plain.push_str(&plain_path(before_as(inner))?);
+        }
+        rest = &rest[close + 1..];
+    }
+    plain.push_str(rest);
+    Some(plain)
+}
+
+/// Index of the bracket that closes the one at the start.
+fn matching(text: &str) -> Option<usize> {
+    let mut depth = 0_usize;
+    let mut previous = ' ';
+    for (at, character) in text.char_indices() {
+        match character {
+            '<' => depth += 1,
+            '>' if previous != '-' => depth -= 1,
+            _ => {}
+        }
+        if depth == 0 {
+            return Some(at);
+        }
+        previous = character;
+    }
+    None
+}
+
+/// `Type` of `Type as Trait`, brackets inside the type respected.
+fn before_as(inner: &str) -> &str {
+    let mut depth = 0_usize;
+    for (at, character) in inner.char_indices() {
+        match character {
+            '<' => depth += 1,
+            '>' => depth = depth.saturating_sub(1),
+            ' ' if depth == 0 && inner[at..].starts_with(" as ") => return &inner[..at],
+            _ => {}
+        }
+    }
+    inner
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn generic_arguments_and_traits_leave_the_path() {
+        let cases = [
+            ("shop::Store::get::_::here", "shop::Store::get::_::here"),
+            ("<shop::Store>::get::_::here", "shop::Store::get::_::here"),
+            (
+                "<shop::Store<T> as shop::Keep<u8>>::get::_::here",
+                "shop::Store::get::_::here",
+            ),
+            (
+                "shop::list::<alloc::vec::Vec<u8>>::_::here",
+                "shop::list::_::here",
+            ),
+            ("<fn() -> u8 as shop::Keep>::get", "fn() -> u8::get"),
+        ];
+        for (symbol, expected) in cases {
+            assert_eq!(plain_path(symbol).as_deref(), Some(expected));
+        }
+        assert_eq!(plain_path("<shop::Store"), None);
+    }
+}
