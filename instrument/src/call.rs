@@ -149,5 +149,11 @@ fn unwound<F: Function>(state: &State<F>) {
 fn error<F: Function>(state: &State<F>, outcome: Outcome, detail: usize) {
     let outer = state.outer.get();
     chain::pop(outer);
-    F::error(state.address(), outcome as u32, outer, state.start.get(), detail);
+    F::error(
+        state.address(),
+        outcome as u32,
+        outer,
+        state.start.get(),
+        detail,
+    );
 }

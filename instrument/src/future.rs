@@ -56,21 +56,23 @@ impl<F: Function> PolledState<F> {
             return None;
         }
         let address = self.address();
-        self.outer = chain::push(address);
+        let outer = chain::push(address);
+        self.outer = outer;
         if self.parent == 0 {
-            self.parent = self.outer | OPEN;
+            self.parent = outer | OPEN;
             if F::start_wanted() {
                 self.start = chain::now();
             }
-            F::entry(address, self.outer);
+            F::entry(address, outer);
         }
-        Some(Polling(self))
+        Some(Polling { state: self, outer })
     }
 
-    /// Takes the call from the thread's chain and marks it as ended; gives its parent.
+    /// Takes the call from the thread's chain, where `outer` is next, and marks it as ended; gives
+    /// its parent.
     #[inline(always)]
-    fn end(&mut self) -> usize {
-        chain::pop(self.outer);
+    fn end(&mut self, outer: usize) -> usize {
+        chain::pop(outer);
         let parent = self.parent & !OPEN;
         self.parent = ENDED;
         parent
@@ -84,36 +86,40 @@ impl<F: Function> PolledState<F> {
     #[cold]
     #[inline(never)]
     fn unwound(&mut self) {
-        let parent = self.end();
+        let parent = self.end(self.outer);
         F::error(self.address(), Outcome::Panic as u32, parent, self.start, 0);
     }
 }
 
 /// One poll, or the drop, of an open call. Dropped without being ended, it reports a panic.
-pub(crate) struct Polling<F: Function>(*mut PolledState<F>);
+pub(crate) struct Polling<F: Function> {
+    state: *mut PolledState<F>,
+    /// What the state holds as well: here it can stay in a register.
+    outer: usize,
+}
 
 impl<F: Function> Polling<F> {
     /// The state; `self` is not used while the future is polled.
     #[inline(always)]
-    fn into_state<'a>(self) -> &'a mut PolledState<F> {
-        let state = self.0;
+    fn into_state<'a>(self) -> (&'a mut PolledState<F>, usize) {
+        let Self { state, outer } = self;
         mem::forget(self);
         // SAFETY: made from a mutable reference to a pinned state that outlives the poll; the
         // future beside it was borrowed meanwhile, the state was not.
-        unsafe { &mut *state }
+        (unsafe { &mut *state }, outer)
     }
 
     /// The poll ended, the call did not.
     #[inline(always)]
     pub(crate) fn suspend(self) {
-        chain::pop(self.into_state().outer);
+        chain::pop(self.into_state().1);
     }
 
     /// The call ended and is no error.
     #[inline(always)]
     pub(crate) fn exit(self, outcome: Outcome) {
-        let state = self.into_state();
-        let parent = state.end();
+        let (state, outer) = self.into_state();
+        let parent = state.end(outer);
         F::exit(state.address(), outcome as u32, parent, state.start);
     }
 
@@ -121,9 +127,9 @@ impl<F: Function> Polling<F> {
     #[cold]
     #[inline(never)]
     pub(crate) fn fail<R, I: Inspect<R>>(self, returned: &R) {
-        let state = self.into_state();
+        let (state, outer) = self.into_state();
         detail::with::<F, R, I>(returned, |detail| {
-            let parent = state.end();
+            let parent = state.end(outer);
             F::error(
                 state.address(),
                 Outcome::Err as u32,
@@ -139,8 +145,8 @@ impl<F: Function> Polling<F> {
     #[cold]
     #[inline(never)]
     pub(crate) fn fail_silently(self) {
-        let state = self.into_state();
-        let parent = state.end();
+        let (state, outer) = self.into_state();
+        let parent = state.end(outer);
         F::error(state.address(), Outcome::Err as u32, parent, state.start, 0);
     }
 
@@ -159,7 +165,7 @@ impl<F: Function> Drop for Polling<F> {
     #[inline(always)]
     fn drop(&mut self) {
         // SAFETY: as in `into_state`; the poll has unwound, so the future is no longer borrowed.
-        unsafe { &mut *self.0 }.unwound();
+        unsafe { &mut *self.state }.unwound();
     }
 }
 
@@ -204,18 +210,28 @@ impl<F: Function, I: Inspect<T::Output>, T: Future> Future for FutureCall<F, I, 
     }
 }
 
-impl<F: Function, I, T> Drop for FutureCall<F, I, T> {
-    #[inline]
-    fn drop(&mut self) {
-        let cancelling = if self.state.is_open() {
-            self.state.poll()
-        } else {
-            None
-        };
-        // SAFETY: dropped here and nowhere else, in place.
+impl<F: Function, I, T> FutureCall<F, I, T> {
+    /// Drops the future of a call that has begun and not ended, as part of the call.
+    #[cold]
+    #[inline(never)]
+    fn cancel(&mut self) {
+        let cancelling = self.state.poll();
+        // SAFETY: called by `drop` alone, which drops nothing itself then.
         unsafe { ManuallyDrop::drop(&mut self.future) };
         if let Some(cancelling) = cancelling {
             cancelling.exit(Outcome::Cancelled);
+        }
+    }
+}
+
+impl<F: Function, I, T> Drop for FutureCall<F, I, T> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        if self.state.is_open() {
+            self.cancel();
+        } else {
+            // SAFETY: dropped here or in `cancel`, once, in place.
+            unsafe { ManuallyDrop::drop(&mut self.future) };
         }
     }
 }
