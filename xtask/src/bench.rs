@@ -1,12 +1,14 @@
 //! `cargo xtask bench`: what markers, attaching and the agent cost, each next to its floor.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
 use crate::command::{build_executable, cargo, run};
-use crate::needs::Purpose;
-use crate::{build, setup, workspace};
+use crate::{build, workspace};
+
+/// The programs that are measured.
+const TARGETS: [&str; 3] = ["ticks", "many", "variants"];
 
 /// Options of `cargo xtask bench`.
 #[derive(Debug, clap::Args)]
@@ -14,38 +16,36 @@ pub struct Args {
     /// Print the figures to standard output as JSON.
     #[arg(long)]
     json: bool,
-    /// Passed on to the benchmark program.
+    /// Passed on to the benchmark program: --rounds, --seconds, --only.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     rest: Vec<String>,
 }
 
-/// The programs that are measured.
-const TARGETS: [&str; 3] = ["ticks", "many", "variants"];
-
 /// Installs what is needed, builds for release, and measures. Nothing else should run meanwhile.
 pub fn bench(args: &Args) -> Result<()> {
-    setup::prepare(Purpose::Build)?;
     let exoscope = build::build()?;
+    let targets = build_targets()?;
     let mut bench = cargo();
-    bench.args(["run", "--quiet", "--release", "--package=exoscope-bench", "--"]);
-    bench.arg("--exoscope").arg(exoscope);
-    bench.arg("--targets").arg(build_targets()?);
+    bench
+        .args(["run", "--quiet", "--release", "--package", "exoscope-bench"])
+        .args(["--", "--exoscope"])
+        .arg(exoscope)
+        .arg("--targets")
+        .arg(targets);
     if args.json {
         bench.arg("--json");
     }
     run(bench.args(&args.rest))
 }
 
-/// Builds the programs that are measured, and gives back their folder.
+/// Builds the programs with their markers, and gives back the folder that they lie in.
 fn build_targets() -> Result<PathBuf> {
-    let mut folder = PathBuf::new();
-    for target in TARGETS {
-        let mut build = cargo();
-        build
-            .args(["build", "--release", "--features=profile", "--package", target])
-            .current_dir(workspace::targets());
-        let executable = build_executable(&mut build, target)?;
-        folder = executable.parent().context("an executable lies in a folder")?.to_owned();
-    }
-    Ok(folder)
+    let mut build = cargo();
+    build
+        .args(["build", "--release", "--features", "profile"])
+        .args(TARGETS.map(|target| format!("--package={target}")))
+        .current_dir(workspace::targets());
+    let ticks = build_executable(&mut build, TARGETS[0])?;
+    let folder = ticks.parent().map(Path::to_owned);
+    folder.context("the program lies in no folder")
 }
