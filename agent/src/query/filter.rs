@@ -4,10 +4,7 @@ use anyhow::{Result, bail};
 use exoscope_abi::Outcome;
 use globset::GlobMatcher;
 
-use crate::target::select::glob;
-
-/// Near names that an error lists at most.
-const SUGGESTIONS: usize = 5;
+use crate::target::select::{glob, nearest};
 
 /// Which calls to list; by default all of them.
 #[derive(Clone, Debug, Default)]
@@ -36,7 +33,7 @@ impl CallFilter {
                 let pattern = glob.glob().glob();
                 bail!(
                     "no function matches '{pattern}'; near names: {}",
-                    nearest(pattern, functions)
+                    nearest(pattern, functions.iter().map(|(_, path)| path.as_str()))
                 );
             }
         }
@@ -73,20 +70,4 @@ impl CallFilter {
             "SELECT {columns} FROM calls WHERE {functions}{outcome} ORDER BY session_id, call_id"
         )
     }
-}
-
-/// The names nearest to a pattern, quoted and separated by commas.
-fn nearest(pattern: &str, functions: &[(i64, String)]) -> String {
-    let wanted = pattern.replace(['*', '?'], "");
-    let mut near: Vec<(f64, &str)> = functions
-        .iter()
-        .map(|(_, path)| (-strsim::jaro_winkler(&wanted, path), path.as_str()))
-        .collect();
-    near.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(b.1)));
-    near.dedup();
-    let names = near
-        .iter()
-        .take(SUGGESTIONS)
-        .map(|(_, path)| format!("'{path}'"));
-    names.collect::<Vec<_>>().join(", ")
 }

@@ -1,7 +1,7 @@
 //! Choosing functions by their full path.
 
 use anyhow::{Context as _, Result, bail};
-use globset::{Glob, GlobBuilder, GlobMatcher};
+use globset::{GlobBuilder, GlobMatcher};
 
 use crate::event::Function;
 
@@ -53,7 +53,8 @@ impl Selection {
                 .iter()
                 .any(|function| glob.is_match(&function.path))
             {
-                let near = nearest(glob.glob(), functions);
+                let paths = functions.iter().map(|function| function.path.as_str());
+                let near = nearest(glob.glob().glob(), paths);
                 bail!(
                     "no instrumented function matches --functions '{}'; near names: {near} \
                      (`exoscope sites` lists all {})",
@@ -87,22 +88,19 @@ pub fn glob(pattern: &str) -> Result<GlobMatcher> {
     Ok(glob.compile_matcher())
 }
 
-/// The names nearest to a pattern, quoted and separated by commas.
-fn nearest(glob: &Glob, functions: &[Function]) -> String {
-    let wanted = glob.glob().replace(['*', '?'], "");
-    let mut paths: Vec<&str> = functions
-        .iter()
-        .map(|function| function.path.as_str())
+/// The paths nearest to a pattern, quoted and separated by commas.
+pub fn nearest<'a>(pattern: &str, paths: impl Iterator<Item = &'a str>) -> String {
+    let wanted = pattern.replace(['*', '?'], "");
+    let mut near: Vec<(f64, &str)> = paths
+        .map(|path| (-strsim::jaro_winkler(&wanted, path), path))
         .collect();
-    paths.sort_unstable();
-    paths.dedup();
-    paths.sort_by_key(|path| std::cmp::Reverse((strsim::jaro_winkler(&wanted, path) * 1e6) as u64));
-    let near: Vec<String> = paths
+    near.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(b.1)));
+    near.dedup();
+    let names = near
         .iter()
         .take(SUGGESTIONS)
-        .map(|path| format!("'{path}'"))
-        .collect();
-    near.join(", ")
+        .map(|(_, path)| format!("'{path}'"));
+    names.collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]
