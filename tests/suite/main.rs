@@ -1,10 +1,17 @@
 //! Tests of exoscope from outside. They need root and Linux on x86-64; without the rights they fail.
 
+mod bad_binaries;
+mod bad_input;
+mod bad_machines;
+mod disabled;
+mod doctor;
 mod ends;
 mod files;
 mod losses;
 mod parents;
+mod refusal;
 mod selection;
+mod tools;
 mod variants;
 
 use exoscope_tests::build::Build;

@@ -89,6 +89,8 @@ pub struct Summary {
 pub fn attach(target: Target, options: &Options) -> Result<Summary> {
     let modules = with_libraries(modules(&target)?, options)?;
     if modules.is_empty() {
+        // Without the right to look, nothing is found either.
+        checks::require()?;
         bail!(
             "process {} ({}) has no exoscope markers; build it with the feature that switches \
              `exoscope/enabled` on, and start it again",
@@ -203,6 +205,9 @@ impl<'a> Session<'a> {
             .iter()
             .flat_map(|module| module.binary.functions.clone())
             .collect();
+        if functions.is_empty() {
+            bail!(unusable(&target, modules));
+        }
         options.selection.check(&functions)?;
         checks::require()?;
         let byte = marker_byte(options.markers)?;
@@ -412,6 +417,20 @@ fn process_info(target: &Target, modules: &[Module]) -> ProcessInfo {
         executable: target.executable().display().to_string(),
         build_id: build_id.filter(|id| !id.is_empty()),
     }
+}
+
+/// Why none of the markers that were found is attached to.
+fn unusable(target: &Target, modules: &[Module]) -> String {
+    let rejected = modules.iter().flat_map(|module| &module.binary.rejected);
+    let reasons: Vec<String> = rejected
+        .map(|(what, count)| format!("{count} times: {what}"))
+        .collect();
+    format!(
+        "no marker of process {} ({}) can be used ({}); build the program again",
+        target.pid(),
+        target.name(),
+        reasons.join("; "),
+    )
 }
 
 /// `exoscope-NAME-PID.db` in the current folder.

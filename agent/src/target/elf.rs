@@ -2,14 +2,16 @@
 //!
 //! A note is a claim. Before anything is attached, every site must lie in an executable segment and
 //! hold the instructions of a marker, because a probe at a wrong offset rewrites someone else's
-//! instruction. What does not hold is left out and counted.
+//! instruction. What does not hold is counted, and its function left out.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use exoscope_abi::ABI_VERSION;
-use exoscope_abi::note::{FUNCTION_TEXT_MAX, NOTE_HEADER_LEN, NoteHeader, SECTION, TYPE, VENDOR};
+use exoscope_abi::note::{
+    FUNCTION_TEXT_MAX, NOTE_HEADER_LEN, NoteHeader, SECTION, SEMAPHORE_SECTION, TYPE, VENDOR,
+};
 use exoscope_abi::probe::{MARKER_X86_64, Probe};
 use object::elf::{Machine, PF_R, PF_W, PF_X, PT_LOAD, ProgramFlags};
 use object::read::elf::{ElfFile64, ProgramHeader as _};
@@ -100,13 +102,14 @@ pub fn read(path: &Path) -> Result<Binary, BinaryError> {
         path: path.to_owned(),
         reason,
     };
-    let file = File::open(path).map_err(unreadable)?;
-    if !file.metadata().map_err(unreadable)?.is_file() {
+    // Asked before it is opened: opening a pipe waits for whoever writes to it.
+    if !path.metadata().map_err(unreadable)?.is_file() {
         return Err(BinaryError::NotElf {
             path: path.to_owned(),
             reason: "it is not a regular file".to_owned(),
         });
     }
+    let file = File::open(path).map_err(unreadable)?;
     let cache = ReadCache::new(file);
     Reader::new(&cache, path)?.binary()
 }
@@ -145,26 +148,35 @@ impl<'a, R: ReadRef<'a>> Reader<'a, R> {
             return Ok(binary);
         };
         let mut texts: HashMap<u64, Option<Function>> = HashMap::new();
-        let mut found: Vec<(Site, Option<Function>)> = Vec::new();
+        let mut found: Vec<(Site, Option<Function>, u64)> = Vec::new();
+        let mut unsound: HashSet<u64> = HashSet::new();
         for note in Notes::new(&notes) {
-            let checked = note.and_then(|(header, symbol)| {
-                if header.abi > ABI_VERSION {
-                    return Err(Rejection::NewerAbi(header.abi));
-                }
-                self.check(header, symbol, &mut texts)
-            });
-            match checked {
-                Ok(Some(site)) => found.push(site),
-                Ok(None) => {}
-                Err(Rejection::NewerAbi(version)) => {
+            let rejection = match note {
+                Ok((header, symbol)) => match self.check(header, symbol, &mut texts) {
+                    Ok(Some((site, function))) => {
+                        found.push((site, function, header.function));
+                        continue;
+                    }
+                    Ok(None) => continue,
+                    Err(rejection) => {
+                        unsound.insert(header.function);
+                        rejection
+                    }
+                },
+                Err(rejection) => rejection,
+            };
+            match rejection {
+                Rejection::NewerAbi(version) => {
                     return Err(BinaryError::NewerAbi {
                         path: self.path.to_owned(),
                         found: version,
                     });
                 }
-                Err(Rejection::Invalid(what)) => *binary.rejected.entry(what).or_default() += 1,
+                Rejection::Invalid(what) => *binary.rejected.entry(what).or_default() += 1,
             }
         }
+        // Half a function's markers would tell half the truth: calls that never end.
+        found.retain(|(_, function, address)| function.is_none() || !unsound.contains(address));
         number_functions(&mut binary, found);
         Ok(binary)
     }
@@ -205,7 +217,10 @@ impl<'a, R: ReadRef<'a>> Reader<'a, R> {
         symbol: &[u8],
         texts: &mut HashMap<u64, Option<Function>>,
     ) -> Result<Option<(Site, Option<Function>)>, Rejection> {
-        let probe = Probe::from_number(header.probe).ok_or(Rejection::Invalid("unknown probe"))?;
+        // A probe that this program does not know is optional, or the version would be another.
+        let Some(probe) = Probe::from_number(header.probe) else {
+            return Ok(None);
+        };
         // A linker that drops a function leaves 0 or another small number in its notes.
         let Some(offset) = self.file_offset(header.marker, MARKER.len() as u64, PF_X) else {
             return Ok(None);
@@ -234,6 +249,8 @@ impl<'a, R: ReadRef<'a>> Reader<'a, R> {
         Ok(Some((site, function)))
     }
 
+    /// Offset of a semaphore. The kernel adds 1 to whatever is there, so it must lie where the
+    /// library puts semaphores, and nowhere else.
     fn semaphore(&self, address: u64) -> Result<u64, Rejection> {
         if address == 0 {
             return Ok(0);
@@ -241,8 +258,16 @@ impl<'a, R: ReadRef<'a>> Reader<'a, R> {
         if !address.is_multiple_of(2) {
             return Err(Rejection::Invalid("semaphore at an odd address"));
         }
+        let within = self
+            .elf
+            .section_by_name(SEMAPHORE_SECTION)
+            .and_then(|section| Some((address.checked_sub(section.address())?, section.size())))
+            .is_some_and(|(offset, size)| offset.checked_add(2).is_some_and(|end| end <= size));
         self.file_offset(address, 2, PF_W)
-            .ok_or(Rejection::Invalid("semaphore outside of writable data"))
+            .filter(|_| within)
+            .ok_or(Rejection::Invalid(
+                "semaphore outside of the semaphores' section",
+            ))
     }
 
     /// Offset in the file of `len` bytes at a link-time address, in a segment with `flag`.
@@ -288,9 +313,9 @@ const NATIVE_MACHINE: Machine = object::elf::EM_X86_64;
 const NATIVE_MACHINE: Machine = object::elf::EM_AARCH64;
 
 /// Gives each distinct function an index and puts it into its sites.
-fn number_functions(binary: &mut Binary, found: Vec<(Site, Option<Function>)>) {
+fn number_functions(binary: &mut Binary, found: Vec<(Site, Option<Function>, u64)>) {
     let mut index = BTreeMap::new();
-    for (_, function) in &found {
+    for (_, function, _) in &found {
         if let Some(function) = function {
             index.insert(
                 (function.path.clone(), function.file.clone(), function.line),
@@ -308,7 +333,7 @@ fn number_functions(binary: &mut Binary, found: Vec<(Site, Option<Function>)>) {
     }
     binary.sites = found
         .into_iter()
-        .map(|(site, function)| Site {
+        .map(|(site, function, _)| Site {
             function: function
                 .map(|function| index[&(function.path, function.file, function.line)]),
             ..site

@@ -63,7 +63,8 @@ impl Target {
             Err(rustix::io::Errno::SRCH) => {
                 bail!("there is no process {pid}; `ps -e` lists what runs")
             }
-            Err(rustix::io::Errno::INVAL) => {
+            // Kernels differ in what they say of a thread.
+            Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOENT) => {
                 bail!("{pid} is a thread, not a process; give the id of its process")
             }
             Err(error) => return Err(error).with_context(|| format!("can't open process {pid}")),

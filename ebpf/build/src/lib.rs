@@ -1,7 +1,7 @@
 //! Finds a compiler for BPF, and builds the BPF programs of exoscope with it.
 //!
 //! The programs are Rust, but no stable toolchain has a `core` for BPF, so they are a package apart
-//! from the workspace. Two compilers will do ([`toolchain`]): a rustup nightly that has the sources
+//! from the workspace. Two compilers will do ([`find_toolchain`]): a rustup nightly that has the sources
 //! of `core`, or the one of Debian, which has `core` prebuilt. Both need bpf-linker, which makes BPF
 //! of LLVM's bitcode.
 //!
