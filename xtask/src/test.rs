@@ -41,7 +41,30 @@ pub fn test() -> Result<ExitCode> {
 
 fn steps() -> Vec<Step> {
     let formats = formats().into_iter();
-    formats.chain(lints()).chain(tests()).collect()
+    let steps = formats.chain(lints()).chain(tests());
+    steps.chain([demo()]).collect()
+}
+
+/// The demo checks itself: its rows must be as many as the requests.
+fn demo() -> Step {
+    let file = workspace::root().join("target/demo.db");
+    // A session would be added to the file of the last time.
+    let _ = std::fs::remove_file(&file);
+    let mut command = cargo();
+    command.args([
+        "run",
+        "--quiet",
+        "--package",
+        "xtask",
+        "--",
+        "run",
+        "--output",
+    ]);
+    command.arg(file);
+    Step {
+        name: "demo",
+        command,
+    }
 }
 
 /// The three workspaces are formatted one by one.
@@ -107,7 +130,7 @@ fn documentation() -> Step {
     }
 }
 
-/// The privileged suite comes last, for it takes longest.
+/// The privileged suite comes last of them, for it takes longest.
 fn tests() -> [Step; 4] {
     let test = |name, arguments: &[&str]| {
         let mut command = cargo();
