@@ -179,3 +179,25 @@ pub fn set_inner_map(outer: BorrowedFd<'_>, index: u32, inner: BorrowedFd<'_>) -
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Ends without a return value.
+    const NO_RESULT: [bpf_insn; 1] = [bpf_insn {
+        code: 0x95,
+        _bitfield_align_1: [],
+        _bitfield_1: aya_obj::generated::__BindgenBitfieldUnit::new([0]),
+        off: 0,
+        imm: 0,
+    }];
+
+    #[test]
+    fn a_rejected_program_comes_with_the_verifiers_log() {
+        let error = load_program("no_result", &NO_RESULT, c"Dual MIT/GPL")
+            .expect_err("the verifier wants a return value (this test needs root)");
+        assert_eq!(error.source.raw_os_error(), Some(libc::EACCES));
+        assert!(error.log.contains("R0 !read_ok"), "{}", error.log);
+    }
+}

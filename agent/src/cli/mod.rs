@@ -105,16 +105,44 @@ fn is_closed_pipe(error: &anyhow::Error) -> bool {
 fn complain(error: &anyhow::Error, verbose: bool) {
     let mut err = anstream::AutoStream::auto(std::io::stderr());
     // Where standard error is closed, nobody is left to tell.
-    let _ = match error.downcast_ref() {
+    let _ = writeln!(err, "exoscope: {}", complaint(error, verbose));
+}
+
+/// What is said of an error: of a rejected program also what the verifier said, or how to see it.
+fn complaint(error: &anyhow::Error, verbose: bool) -> String {
+    match error.downcast_ref() {
         Some(ProgramsError::Rejected { log, .. }) if verbose => {
-            writeln!(err, "exoscope: {error:#}; the verifier's log:\n{log}")
+            format!("{error:#}; the verifier's log:\n{log}")
         }
         Some(ProgramsError::Rejected { log, .. }) if !log.is_empty() => {
-            writeln!(
-                err,
-                "exoscope: {error:#}; run again with -v to see the verifier's log"
-            )
+            format!("{error:#}; run again with -v to see the verifier's log")
         }
-        _ => writeln!(err, "exoscope: {error:#}"),
-    };
+        _ => format!("{error:#}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_verifiers_log_is_shown_on_request() {
+        let error = || {
+            anyhow::Error::from(ProgramsError::Rejected {
+                program: "entry".to_owned(),
+                reason: std::io::Error::from_raw_os_error(libc::EACCES),
+                log: "0: (95) exit".to_owned(),
+            })
+        };
+        let short = complaint(&error(), false);
+        assert!(
+            short.starts_with("the kernel refused the BPF program `entry`: "),
+            "{short}"
+        );
+        assert!(
+            short.ends_with("run again with -v to see the verifier's log"),
+            "{short}"
+        );
+        assert!(complaint(&error(), true).ends_with("the verifier's log:\n0: (95) exit"));
+    }
 }

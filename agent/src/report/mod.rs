@@ -5,7 +5,7 @@
 
 mod calls;
 mod errors;
-mod human;
+pub mod human;
 mod in_flight;
 mod summary;
 mod table;

@@ -20,6 +20,7 @@ use crate::attach::{Capture, MarkerByte};
 use crate::event::{AgentEvent, Function, Level, OpenCall, Outcome};
 use crate::preflight::checks;
 use crate::preflight::self_test::SelfTest;
+use crate::report::human;
 use crate::store::{ProcessInfo, SessionInfo, Store};
 use crate::target::launch::Launched;
 use crate::target::process::Target;
@@ -383,14 +384,11 @@ impl Watched for Session<'_> {
 impl Summary {
     fn sentence(&self) -> String {
         let seconds = Duration::from_nanos(self.duration_ns).as_secs_f64();
-        let calls = indicatif::HumanCount(self.calls);
+        let calls = human::count(i64::try_from(self.calls).unwrap_or(i64::MAX));
         let file = self.file.display();
         let lost = match self.lost {
             0 => "nothing lost".to_owned(),
-            lost => format!(
-                "{} LOST (a larger --ring-size helps)",
-                indicatif::HumanCount(lost)
-            ),
+            lost => format!("{lost} LOST (a larger --ring-size helps)"),
         };
         format!("{calls} calls in {seconds:.1} s, {lost}; `exoscope report {file}` sums them up")
     }
