@@ -70,6 +70,15 @@ impl Capture {
     const fn program(self, probe: Probe) -> Option<Program> {
         match (self, probe) {
             (_, Probe::ForkGuard) => Some(Program::EmptyEntry),
+            (
+                _,
+                Probe::Fields
+                | Probe::PollBegin
+                | Probe::PollEnd
+                | Probe::Wake
+                | Probe::Link
+                | Probe::Panic,
+            ) => None,
             (Self::Exits | Self::EmptyExits, Probe::Entry) => None,
             (Self::EmptyFull, Probe::Entry) => Some(Program::EmptyEntry),
             (Self::EmptyFull | Self::EmptyExits, _) => Some(Program::EmptyEnd),
@@ -183,7 +192,8 @@ impl BinaryPlan<'_> {
             .iter()
             .filter_map(|site| match site.function {
                 Some(function) => Some((site, self.functions.get(function).copied()??)),
-                None => self.byte.is_fast().then_some((site, 0)),
+                None if site.probe == Probe::ForkGuard => self.byte.is_fast().then_some((site, 0)),
+                None => Some((site, 0)),
             })
     }
 

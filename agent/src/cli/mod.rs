@@ -56,6 +56,8 @@ enum Command {
     Calls(report::CallsArgs),
     /// List the errors of a file by where they began.
     Errors(report::ErrorsArgs),
+    /// Show the calls as a tree, merged by the path that led to them.
+    Tree(report::TreeArgs),
     /// List the calls that have begun and not ended, oldest first.
     InFlight(in_flight::Args),
     #[command(name = SUBJECT_COMMAND, hide = true)]
@@ -73,6 +75,7 @@ pub fn main() -> ExitCode {
         Command::Report(args) => printed(|out| report::report(&args, out)),
         Command::Calls(args) => printed(|out| report::calls(&args, out)),
         Command::Errors(args) => printed(|out| report::errors(&args, out)),
+        Command::Tree(args) => printed(|out| report::tree(&args, out)),
         Command::InFlight(args) => in_flight::in_flight(&args),
         Command::Subject => subject::run()
             .map_err(Into::into)

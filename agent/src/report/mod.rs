@@ -11,6 +11,7 @@ mod summary;
 mod table;
 #[cfg(test)]
 mod tests;
+mod tree;
 
 use std::io::{self, IsTerminal as _, Write};
 
@@ -21,6 +22,7 @@ pub use calls::{CallsArgs, calls};
 pub use errors::{ErrorsArgs, errors};
 pub use in_flight::{InFlightArgs, in_flight, print_in_flight};
 pub use summary::{ReportArgs, report};
+pub use tree::{TreeArgs, tree};
 
 /// Columns of the terminal at standard output; `None` where it is none, and lines may be long.
 fn terminal_width() -> Option<usize> {

@@ -35,7 +35,7 @@ const MAX_NOTES_LEN: u64 = 1 << 30;
 pub struct Site {
     /// What it reports.
     pub probe: Probe,
-    /// Index in [`Binary::functions`]; `None` for the fork guard.
+    /// Index in [`Binary::functions`]; `None` for a probe that serves all of them.
     pub function: Option<usize>,
     /// Offset of the marker's first byte.
     pub offset: u64,
@@ -50,7 +50,7 @@ pub struct Site {
 pub struct Binary {
     /// The instrumented functions, in the order of path, file and line.
     pub functions: Vec<Function>,
-    /// Their sites, and the fork guard's.
+    /// Their sites, and those that serve all functions.
     pub sites: Vec<Site>,
     /// Notes that did not hold, by what was wrong with them.
     pub rejected: BTreeMap<&'static str, usize>,
@@ -228,7 +228,7 @@ impl<'a, R: ReadRef<'a>> Reader<'a, R> {
         if self.data.read_bytes_at(offset, MARKER.len() as u64) != Ok(MARKER) {
             return Err(Rejection::Invalid("no marker's instructions at the marker"));
         }
-        let function = if probe == Probe::ForkGuard {
+        let function = if !probe.has_function() {
             None
         } else {
             let text = texts

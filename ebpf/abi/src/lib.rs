@@ -6,6 +6,7 @@
 //! drift on one side only.
 #![no_std]
 
+pub mod field;
 pub mod note;
 pub mod outcome;
 pub mod phase;

@@ -33,8 +33,8 @@ pub struct NoteHeader {
     /// Link-time address of the semaphore that makes the target read the time at which a call
     /// begins; 0 for none.
     pub start_semaphore: u64,
-    /// Link-time address of the semaphore that makes the target prepare the marker's own costly
-    /// arguments (the error's message); 0 for none.
+    /// Link-time address of the semaphore that makes the target fire this marker, or prepare its
+    /// costly arguments (the error's message); 0 for none.
     pub detail_semaphore: u64,
 }
 

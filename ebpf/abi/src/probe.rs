@@ -3,20 +3,42 @@
 //! | probe | arg0 | arg1 | arg2 | arg3 | arg4 | arg5 |
 //! |---|---|---|---|---|---|---|
 //! | `entry` | function | call | parent | | | |
-//! | `exit` | function | call | outcome (`ok`, `cancelled`) | parent | start | |
-//! | `error` | function | call | outcome (`err`, `panic`) | parent | start | detail |
+//! | `exit` | function | call | outcome (`ok`, `cancelled`), items | parent | start | |
+//! | `error` | function | call | outcome (`err`, `panic`), items | parent | start | detail |
+//! | `fields` | function | call | fields | size | | |
+//! | `poll_begin` | function | call | waker | | | |
+//! | `poll_end` | function | call | | | | |
+//! | `wake` | 0 | waker | | | | |
+//! | `link` | 0 | call | token | | | |
+//! | `panic` | 0 | call | detail | | | |
 //! | `fork_guard` | | | | | | |
 //!
 //! - `function`: address of the function's NUL-terminated path ([`crate::note::FunctionText`]).
-//! - `call`: address of the call's guard or pinned future: its identity while it is open.
-//! - `parent`: address of the call that was innermost on this thread when this one began, or 0.
+//! - `call`: what identifies the call while it is open: the address of its guard or pinned future,
+//!   or a token (see [`TOKEN`]) where its state may move. In `link` and `panic` it is the call that
+//!   is innermost on this thread, or 0.
+//! - `parent`: the call that was innermost on this thread when this one began, a token of a `link`,
+//!   or 0.
+//! - `outcome`: an [`crate::Outcome`] in the low 32 bits; `items` in the high 32 bits: how many items
+//!   a stream or iterator gave, at most `u32::MAX`; 0 for every other call.
 //! - `start`: `CLOCK_MONOTONIC` nanoseconds at which the call began, or 0. Read in the target, and
 //!   only while the function's `start` semaphore is raised.
 //! - `detail`: address of an [`ErrorDetail`], or 0. Prepared only while the function's `detail`
-//!   semaphore is raised.
+//!   semaphore is raised. `panic` fires while the panic hook runs, before anything unwinds.
+//! - `fields`: address of encoded fields ([`crate::field`]); `size`: their length in the low 32 bits,
+//!   [`crate::field::TRUNCATED`] and [`crate::field::RETURNED`] in the high ones. Fires after `entry`
+//!   for fields and arguments, and before `exit` for the value that is returned; only while the
+//!   marker's semaphore is raised.
+//! - `poll_begin`, `poll_end`: a poll of the call begins, or ends without ending the call; `exit` and
+//!   `error` end a poll too. `waker` is the data pointer of the waker that the poll got. Both fire
+//!   only while the function's semaphore for them is raised.
+//! - `wake`: a waker with that data pointer, which a poll got while the semaphore was raised, wakes
+//!   its task.
+//! - `link`: whatever names `token` as its parent is a child of `call`, also once that has ended.
 //!
-//! Whatever `call` and `parent` point at begins with the address of the next outer call (or 0), so
-//! that the chain of open calls can be followed from outside.
+//! An address that `call` or `parent` holds is that of two words: the address of the next outer call
+//! (or 0), so that the chain of open calls can be followed from outside; where the first word is a
+//! token, it identifies this very call, and the second word is the address of the next outer call.
 
 /// Provider of every probe.
 pub const PROVIDER: &str = "exoscope";
@@ -33,9 +55,35 @@ pub enum Probe {
     Error = 2,
     /// Fires in the parent before `fork`, so that its child can be made safe; no call.
     ForkGuard = 3,
+    /// Fields, arguments or the returned value of a call.
+    Fields = 4,
+    /// A poll of a call begins.
+    PollBegin = 5,
+    /// A poll of a call ends and the call does not.
+    PollEnd = 6,
+    /// A waker wakes its task.
+    Wake = 7,
+    /// A token stands for a call.
+    Link = 8,
+    /// A panic begins.
+    Panic = 9,
 }
 
 impl Probe {
+    /// Every probe, in the order of its number.
+    pub const ALL: [Self; 10] = [
+        Self::Entry,
+        Self::Exit,
+        Self::Error,
+        Self::ForkGuard,
+        Self::Fields,
+        Self::PollBegin,
+        Self::PollEnd,
+        Self::Wake,
+        Self::Link,
+        Self::Panic,
+    ];
+
     /// The name in the SystemTap note.
     pub const fn name(self) -> &'static str {
         match self {
@@ -43,20 +91,36 @@ impl Probe {
             Self::Exit => "exit",
             Self::Error => "error",
             Self::ForkGuard => "fork_guard",
+            Self::Fields => "fields",
+            Self::PollBegin => "poll_begin",
+            Self::PollEnd => "poll_end",
+            Self::Wake => "wake",
+            Self::Link => "link",
+            Self::Panic => "panic",
         }
+    }
+
+    /// Whether its markers belong to one function each; the others serve all functions of a binary.
+    pub const fn has_function(self) -> bool {
+        !matches!(
+            self,
+            Self::ForkGuard | Self::Wake | Self::Link | Self::Panic
+        )
     }
 
     /// The probe with this number, or `None` where no such probe exists.
     pub const fn from_number(number: u32) -> Option<Self> {
-        match number {
-            0 => Some(Self::Entry),
-            1 => Some(Self::Exit),
-            2 => Some(Self::Error),
-            3 => Some(Self::ForkGuard),
-            _ => None,
+        if (number as usize) < Self::ALL.len() {
+            Some(Self::ALL[number as usize])
+        } else {
+            None
         }
     }
 }
+
+/// Bit that tells a token from an address, which is a multiple of 8: a call that has no address of
+/// its own, or the parent that a `link` announced, is the number `token << 3 | TOKEN`.
+pub const TOKEN: u64 = 4;
 
 /// The instructions of a marker on x86-64: a nop of one byte, one of ten and one of five.
 ///
