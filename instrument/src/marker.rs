@@ -18,10 +18,15 @@ pub trait Function {
     fn exit(call: usize, outcome: u32, parent: usize, start: u64);
     /// A call ended with an error; `detail` is the address of an `ErrorDetail` or 0.
     fn error(call: usize, outcome: u32, parent: usize, start: u64, detail: usize);
+    /// Fields of a call: the address of their encoding (`exoscope_abi::field`), and its length with
+    /// the flags of `exoscope_abi::field`.
+    fn fields(call: usize, fields: usize, size: u64);
     /// Somebody wants the target to read the time at which a call begins.
     fn start_wanted() -> bool;
     /// Somebody wants the message of an error.
     fn detail_wanted() -> bool;
+    /// Somebody wants the fields of a call.
+    fn fields_wanted() -> bool;
 }
 
 /// Declares the type `$name` that holds the markers of the function with the full path `$path`,
@@ -44,6 +49,9 @@ macro_rules! __function {
             #[unsafe(link_section = ".probes")]
             static DETAIL: ::core::sync::atomic::AtomicU16 =
                 ::core::sync::atomic::AtomicU16::new(0);
+            #[unsafe(link_section = ".probes")]
+            static FIELDS: ::core::sync::atomic::AtomicU16 =
+                ::core::sync::atomic::AtomicU16::new(0);
 
             impl $crate::__private::Function for $name {
                 #[inline(always)]
@@ -61,12 +69,20 @@ macro_rules! __function {
                     );
                 }
                 #[inline(always)]
+                fn fields(call: usize, fields: usize, size: u64) {
+                    $crate::__markers!(fields __EXOSCOPE_FUNCTION FIELDS call fields size);
+                }
+                #[inline(always)]
                 fn start_wanted() -> bool {
                     START.load(::core::sync::atomic::Ordering::Relaxed) != 0
                 }
                 #[inline(always)]
                 fn detail_wanted() -> bool {
                     DETAIL.load(::core::sync::atomic::Ordering::Relaxed) != 0
+                }
+                #[inline(always)]
+                fn fields_wanted() -> bool {
+                    FIELDS.load(::core::sync::atomic::Ordering::Relaxed) != 0
                 }
             }
         };
@@ -82,7 +98,7 @@ macro_rules! __text {
     };
 }
 
-/// The three markers of a function with their registers, on x86-64 Linux.
+/// The markers of a function with their registers, on x86-64 Linux.
 #[cfg(all(
     target_os = "linux",
     target_arch = "x86_64",
@@ -116,9 +132,18 @@ macro_rules! __markers {
             in("rcx") $parent, in("r8") $begun, in("r9") $said,
         )
     };
+    (fields $function:ident $semaphore:ident $call:ident $fields:ident $size:ident) => {
+        $crate::__marker!(
+            Fields, "fields", "8@%rdi 8@%rsi 8@%rdx 8@%rcx", "{fields}", "{function}", "0",
+            "{fields}", "{function}",
+            function = sym $function, fields = sym $semaphore,
+            in("rdi") &raw const $function, in("rsi") $call, in("rdx") $fields,
+            in("rcx") $size,
+        )
+    };
 }
 
-/// The three markers of a function with their registers, on 64-bit ARM Linux.
+/// The markers of a function with their registers, on 64-bit ARM Linux.
 #[cfg(all(target_os = "linux", target_arch = "aarch64", target_endian = "little"))]
 #[doc(hidden)]
 #[macro_export]
@@ -148,6 +173,15 @@ macro_rules! __markers {
             in("x3") $parent, in("x4") $begun, in("x5") $said,
         )
     };
+    (fields $function:ident $semaphore:ident $call:ident $fields:ident $size:ident) => {
+        $crate::__marker!(
+            Fields, "fields", "8@x0 8@x1 8@x2 8@x3", "{fields}", "{function}", "0",
+            "{fields}", "{function}",
+            function = sym $function, fields = sym $semaphore,
+            in("x0") &raw const $function, in("x1") $call, in("x2") $fields,
+            in("x3") $size,
+        )
+    };
 }
 
 /// No markers: other targets run the body and nothing else.
@@ -161,8 +195,8 @@ macro_rules! __markers {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __markers {
-    ($probe:ident $function:ident $start:ident $detail:ident $($value:ident)*) => {
-        let _ = ($($value,)* &raw const $function, &raw const $start, &raw const $detail);
+    ($probe:ident $function:ident $($value:ident)*) => {
+        let _ = (&raw const $function, $(&raw const $value),*);
     };
 }
 
