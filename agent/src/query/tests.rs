@@ -251,3 +251,80 @@ fn a_damaged_file_is_an_error_and_never_loops() {
         }
     }
 }
+
+/// One line a node: indented path, calls, total and self time.
+fn outline(nodes: &[tree::TreeNode], indent: usize) -> Vec<String> {
+    let line = |node: &tree::TreeNode| {
+        let own = format!(
+            "{:indent$}{} {} {} {}",
+            "", node.function, node.calls, node.total_ns, node.self_ns
+        );
+        std::iter::once(own).chain(outline(&node.children, indent + 2))
+    };
+    nodes.iter().flat_map(line).collect()
+}
+
+/// The tree of calls, each a number, its parent's, the function's, and nanoseconds: all, and its own.
+fn tree_of(rows: &[(u64, Option<u64>, u32, u64, u64)]) -> Vec<String> {
+    let (_folder, path) = folder();
+    let mut store = store(&path);
+    let made = |&(id, parent, function, duration_ns, self_ns)| Call {
+        duration_ns,
+        self_ns,
+        ..call(id, parent, function, Outcome::Ok)
+    };
+    store
+        .write(&calls(rows.iter().map(made).collect()))
+        .unwrap();
+    store.finish(&end()).unwrap();
+    outline(&open_readonly(&path).unwrap().tree().unwrap(), 0)
+}
+
+#[test]
+fn calls_are_merged_by_the_path_that_led_to_them() {
+    // Numbers do not follow the order of beginnings: each CPU counts by itself.
+    let tree = tree_of(&[
+        (9, None, 0, 1000, 500),
+        (1, Some(9), 1, 300, 300),
+        (2, Some(9), 1, 200, 150),
+        (3, Some(2), 2, 50, 50),
+        (4, None, 1, 70, 70),
+    ]);
+    assert_eq!(
+        tree,
+        [
+            "app::a 1 1000 500",
+            "  app::b 2 500 450",
+            "    app::c 1 50 50",
+            "app::b 1 70 70",
+        ]
+    );
+}
+
+#[test]
+fn recursion_counts_once_in_totals() {
+    let direct = tree_of(&[
+        (1, None, 0, 100, 10),
+        (2, Some(1), 0, 90, 20),
+        (3, Some(2), 0, 70, 40),
+        (4, Some(3), 1, 30, 30),
+    ]);
+    assert_eq!(direct, ["app::a 3 100 70", "  app::b 1 30 30"]);
+    let mutual = tree_of(&[
+        (1, None, 0, 100, 10),
+        (2, Some(1), 1, 90, 10),
+        (3, Some(2), 0, 80, 10),
+        (4, Some(3), 1, 70, 40),
+        (5, Some(4), 2, 30, 30),
+    ]);
+    assert_eq!(
+        mutual,
+        ["app::a 2 100 20", "  app::b 2 90 50", "    app::c 1 30 30"]
+    );
+}
+
+#[test]
+fn children_of_a_lost_call_are_roots() {
+    let tree = tree_of(&[(2, Some(1), 1, 30, 30), (3, Some(2), 2, 10, 10)]);
+    assert_eq!(tree, ["app::b 1 30 30", "  app::c 1 10 10"]);
+}

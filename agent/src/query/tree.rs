@@ -1,8 +1,8 @@
 //! Calls merged by the path of functions that led to them.
 //!
-//! A recursive call is merged into the outermost call of its function on the path: its calls and its
-//! own time count there, its total does not, for it is part of the outer one. So a tree is as deep
-//! as there are functions, however deep the recursion was.
+//! A recursive call is merged into the node of its function on the path, so a tree is as deep as
+//! there are functions, however deep the recursion was. Its calls and its own time count there; its
+//! total does not, for it is part of the total of an outer call of the same function.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -54,13 +54,54 @@ struct Growing {
     sums: TreeNode,
 }
 
+/// Where a call with children stands.
+#[derive(Clone, Copy)]
+struct Place {
+    /// Index of its node.
+    node: usize,
+    /// Index of the functions that are open while it runs.
+    open: usize,
+}
+
+/// Sets of functions that were open at one time, each made of a smaller one and a function. A call
+/// may be merged into a node far above the call that made it, so nodes do not tell what was open.
+#[derive(Default)]
+struct OpenSets {
+    sets: Vec<(Option<usize>, i64)>,
+    index: HashMap<(Option<usize>, i64), usize>,
+}
+
+impl OpenSets {
+    fn contains(&self, mut set: Option<usize>, function: i64) -> bool {
+        while let Some(index) = set {
+            let (smaller, added) = self.sets[index];
+            if added == function {
+                return true;
+            }
+            set = smaller;
+        }
+        false
+    }
+
+    /// The set with a function that it does not contain.
+    fn with(&mut self, set: Option<usize>, function: i64) -> usize {
+        let next = self.sets.len();
+        let index = *self.index.entry((set, function)).or_insert(next);
+        if index == next {
+            self.sets.push((set, function));
+        }
+        index
+    }
+}
+
 /// The nodes, in the order in which they were found: a parent before its children.
 #[derive(Default)]
 struct Forest {
     nodes: Vec<Growing>,
     roots: BTreeMap<i64, usize>,
-    /// Nodes of the calls that have children.
-    of_call: HashMap<i64, usize>,
+    open_sets: OpenSets,
+    /// Places of the calls that have children.
+    of_call: HashMap<i64, Place>,
     /// Calls whose parent has not been met yet, by parent.
     waiting: HashMap<i64, Vec<Call>>,
 }
@@ -130,34 +171,43 @@ impl Forest {
             let parent = match call.parent {
                 None => None,
                 Some(id) => match self.of_call.get(&id) {
-                    Some(&node) => Some(node),
+                    Some(&place) => Some(place),
                     None => {
                         self.waiting.entry(id).or_default().push(call);
                         continue;
                     }
                 },
             };
-            let node = self.add(&call, parent);
+            let place = self.add(&call, parent);
             if parents.contains(&call.id) {
-                self.of_call.insert(call.id, node);
+                self.of_call.insert(call.id, place);
                 ready.extend(self.waiting.remove(&call.id).unwrap_or_default());
             }
         }
     }
 
-    /// Counts a call; gives back its node.
-    fn add(&mut self, call: &Call, parent: Option<usize>) -> usize {
-        let outer = self.on_path(call.function, parent);
-        let node = outer.unwrap_or_else(|| self.child(call.function, parent));
+    /// Counts a call; gives back where it stands.
+    fn add(&mut self, call: &Call, parent: Option<Place>) -> Place {
+        let above = parent.map(|parent| parent.node);
+        let node = self
+            .on_path(call.function, above)
+            .unwrap_or_else(|| self.child(call.function, above));
         let sums = &mut self.nodes[node].sums;
         sums.calls += 1;
         sums.err += i64::from(call.outcome == Outcome::Err as i64);
         sums.panic += i64::from(call.outcome == Outcome::Panic as i64);
         sums.self_ns = sums.self_ns.saturating_add(call.self_ns);
-        if outer.is_none() {
-            sums.total_ns = sums.total_ns.saturating_add(call.duration_ns);
+        let open = parent.map(|parent| parent.open);
+        match open {
+            Some(open) if self.open_sets.contains(Some(open), call.function) => {
+                Place { node, open }
+            }
+            _ => {
+                sums.total_ns = sums.total_ns.saturating_add(call.duration_ns);
+                let open = self.open_sets.with(open, call.function);
+                Place { node, open }
+            }
         }
-        node
     }
 
     /// The node of `function` at or above `from`.

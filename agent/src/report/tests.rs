@@ -16,6 +16,7 @@ enum Cli {
     Report(ReportArgs),
     Calls(CallsArgs),
     Errors(ErrorsArgs),
+    Tree(TreeArgs),
     InFlight(InFlightArgs),
 }
 
@@ -29,6 +30,7 @@ fn printed(path: &Path, command: &str) -> String {
         Cli::Report(args) => report(&args, &mut out),
         Cli::Calls(args) => calls(&args, &mut out),
         Cli::Errors(args) => errors(&args, &mut out),
+        Cli::Tree(args) => tree(&args, &mut out),
         Cli::InFlight(args) => in_flight(&args, &mut out),
     }
     .unwrap();
@@ -278,4 +280,60 @@ fn a_closed_pipe_can_be_told_from_other_failures() {
             assert_eq!(kind, Some(io::ErrorKind::BrokenPipe), "{error:#}");
         }
     }
+}
+
+/// A finished file with one call in a call in a call, and one beside them.
+fn nested(path: &Path) {
+    let mut store = store(path);
+    let of = |id, parent, function, duration_ns, self_ns, outcome| Call {
+        duration_ns,
+        self_ns,
+        ..call(id, parent, function, outcome)
+    };
+    store
+        .write(&batch_of(vec![
+            of(1, None, 0, 9_000, 1_000, Outcome::Ok),
+            of(2, Some(1), 1, 8_000, 7_900, Outcome::Err),
+            of(3, Some(2), 2, 100, 100, Outcome::Panic),
+            of(4, None, 2, 1_000, 1_000, Outcome::Ok),
+        ]))
+        .unwrap();
+    store.finish(&end()).unwrap();
+}
+
+#[test]
+fn the_tree_is_drawn_with_totals() {
+    let (_folder, path) = folder();
+    nested(&path);
+    let expected = "  total     self  calls  err  panic  function
+9.00 µs  1.00 µs      1    0      0  app::a
+8.00 µs  7.90 µs      1    1      0  └─ app::b
+ 100 ns   100 ns      1    0      1     └─ app::c
+1.00 µs  1.00 µs      1    0      0  app::c
+";
+    assert_eq!(printed(&path, "tree"), expected);
+}
+
+#[test]
+fn the_tree_can_be_cut_by_depth_and_share() {
+    let (_folder, path) = folder();
+    nested(&path);
+    let functions = |command: &str| {
+        let lines = printed(&path, command);
+        let names = lines
+            .lines()
+            .skip(1)
+            .filter_map(|line| line.rsplit(' ').next());
+        names.map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(functions("tree --depth 1"), ["app::a", "app::c"]);
+    assert_eq!(functions("tree --min-percent 50"), ["app::a", "app::b"]);
+    let tree = json(&path, "tree --json --depth 2");
+    assert_eq!(tree["roots"][0]["children"][0]["function"], "app::b");
+    assert_eq!(
+        tree["roots"][0]["children"][0]["children"],
+        Value::Array(Vec::new())
+    );
+    let none = printed(&path, "tree --depth 0");
+    assert!(none.contains("no call is in this file, or all were left out"));
 }
