@@ -9,7 +9,7 @@ use exoscope_abi::Outcome;
 use crate::detail;
 use crate::inspect::Inspect;
 use crate::marker::Function;
-use crate::{SUPPORTED, chain};
+use crate::{SUPPORTED, aside, chain};
 
 /// State of a call on the stack. Its address is the call's identity.
 ///
@@ -61,11 +61,14 @@ impl<F: Function> Open<'_, F> {
     /// Ends the call with what it returned.
     #[inline(always)]
     pub(crate) fn leave<R, I: Inspect<R>>(self, returned: &mut R) {
+        if SUPPORTED {
+            I::returned::<F>(self.0.address(), returned);
+        }
         if SUPPORTED && I::failed(returned) {
             let state = self.0;
             mem::forget(self);
             if F::detail_wanted() {
-                fail::<F, R, I>(state, returned);
+                aside::look(returned, |returned| failed::<F, R, I>(state, returned));
             } else {
                 error(state, Outcome::Err, 0);
             }
@@ -105,31 +108,6 @@ impl<F: Function> Drop for Open<'_, F> {
 #[inline(always)]
 pub fn body<R>(body: impl FnOnce() -> R) -> R {
     body()
-}
-
-/// Largest return value that is moved to the error path and back. A reference to it there would
-/// keep the value in memory, instead of in registers, on the path without an error too.
-const MOVED_MAX: usize = 2 * size_of::<usize>();
-
-#[inline(always)]
-fn fail<F: Function, R, I: Inspect<R>>(state: &State<F>, returned: &mut R) {
-    if size_of::<R>() <= MOVED_MAX {
-        // SAFETY: the value is moved out and back in; nothing between unwinds, because `failed`
-        // lets no panic of the user's formatting out.
-        unsafe {
-            let value = core::ptr::read(returned);
-            core::ptr::write(returned, failed_by_value::<F, R, I>(state, value));
-        }
-    } else {
-        failed::<F, R, I>(state, returned);
-    }
-}
-
-#[cold]
-#[inline(never)]
-fn failed_by_value<F: Function, R, I: Inspect<R>>(state: &State<F>, returned: R) -> R {
-    failed::<F, R, I>(state, &returned);
-    returned
 }
 
 #[cold]

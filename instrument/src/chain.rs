@@ -19,6 +19,12 @@ pub(crate) fn pop(outer: usize) {
     INNERMOST.set(outer);
 }
 
+/// Address of the innermost open call on this thread, or 0.
+#[inline(always)]
+pub(crate) fn innermost() -> usize {
+    INNERMOST.get()
+}
+
 /// `CLOCK_MONOTONIC` in nanoseconds, read without a system call where the vDSO has it.
 #[cfg(target_os = "linux")]
 #[cold]

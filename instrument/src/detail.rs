@@ -1,11 +1,11 @@
 //! What an error says, written to the stack while somebody wants to know it.
 
 use core::fmt;
-use core::panic::AssertUnwindSafe;
 
 use exoscope_abi::probe::ErrorDetail;
 use exoscope_abi::record::MESSAGE_LEN;
 
+use crate::contain::contain;
 use crate::inspect::Inspect;
 use crate::marker::Function;
 
@@ -20,9 +20,8 @@ pub(crate) fn with<F: Function, R, I: Inspect<R>>(returned: &R, report: impl FnO
         len: 0,
         truncated: false,
     };
-    // A panic in the user's formatting would not have happened without us: it ends here, with what
-    // was written until then.
-    let _ = std::panic::catch_unwind(AssertUnwindSafe(|| I::describe(returned, &mut message)));
+    // Where the formatting fails or panics, the message is what was written until then.
+    contain(|| _ = I::describe(returned, &mut message));
     let kind = I::kind();
     let detail = ErrorDetail {
         kind: kind.as_ptr() as u64,

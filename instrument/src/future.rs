@@ -152,7 +152,9 @@ impl<F: Function> Polling<F> {
 
     /// The call ended with what it returned.
     #[inline(always)]
-    pub(crate) fn leave<R, I: Inspect<R>>(self, returned: &R) {
+    pub(crate) fn leave<R, I: Inspect<R>>(self, returned: &mut R) {
+        // SAFETY: as in `into_state`.
+        I::returned::<F>(unsafe { &*self.state }.address(), returned);
         if I::failed(returned) {
             self.fail::<R, I>(returned);
         } else {
@@ -199,9 +201,9 @@ impl<F: Function, I: Inspect<T::Output>, T: Future> Future for FutureCall<F, I, 
         let this = unsafe { self.get_unchecked_mut() };
         let polling = this.state.poll();
         // SAFETY: as above.
-        let polled = unsafe { Pin::new_unchecked(&mut *this.future) }.poll(context);
+        let mut polled = unsafe { Pin::new_unchecked(&mut *this.future) }.poll(context);
         if let Some(polling) = polling {
-            match &polled {
+            match &mut polled {
                 Poll::Ready(output) => polling.leave::<_, I>(output),
                 Poll::Pending => polling.suspend(),
             }

@@ -24,6 +24,10 @@ pub trait Inspect<R> {
     /// Those of `to` and of the error's own formatting.
     fn describe(returned: &R, to: &mut dyn fmt::Write) -> fmt::Result;
 
+    /// Hands on the value that the call returned, before it ends, where `ret` asks for that.
+    #[inline(always)]
+    fn returned<F: Function>(_call: usize, _returned: &mut R) {}
+
     /// Ends a call that returned.
     #[inline(always)]
     fn leave<F: Function>(self, open: Open<'_, F>, returned: &mut R)
@@ -34,21 +38,33 @@ pub trait Inspect<R> {
     }
 }
 
-/// The type of a return value, without a value.
-pub struct Kind<R>(PhantomData<fn() -> R>);
+/// The type of a value, without a value.
+pub struct Kind<R: ?Sized>(PhantomData<fn() -> *const R>);
 
-impl<R> Kind<R> {
+impl<R: ?Sized> Kind<R> {
     /// The type `R`.
     #[inline(always)]
     pub(crate) const fn new() -> Self {
         Self(PhantomData)
     }
 
-    /// The type of what `_returned` points at.
+    /// The type of what `_value` points at.
     #[inline(always)]
-    pub fn of(_returned: &R) -> Self {
+    pub fn of(_value: &R) -> Self {
         Self::new()
     }
+}
+
+/// Tells the compiler what a future comes to.
+#[inline(always)]
+pub fn with_output<T, F: Future<Output = T>>(future: F) -> F {
+    future
+}
+
+/// Tells the compiler that a future comes to what futures of type `B` come to.
+#[inline(always)]
+pub fn with_output_of<B: Future, F: Future<Output = B::Output>>(future: F) -> F {
+    future
 }
 
 /// The type of what a future comes to.
@@ -132,6 +148,16 @@ impl<R> Inspect<R> for Anything {
     }
 }
 
+/// Gives `Debugged`, before `InspectDisplayed`: for `err(Debug)`.
+pub trait InspectDebuggedFirst {
+    /// The inspector.
+    #[inline(always)]
+    fn inspector(&self) -> Debugged {
+        Debugged
+    }
+}
+impl<T, E: Debug> InspectDebuggedFirst for &&&&Kind<Result<T, E>> {}
+
 /// Gives `Displayed`, before the others.
 pub trait InspectDisplayed {
     /// The inspector.
@@ -172,10 +198,15 @@ pub trait InspectAnything {
 }
 impl<R> InspectAnything for Kind<R> {}
 
-/// The inspector for a [`Kind`].
+/// The inspector for a [`Kind`]. After a comma: whether the message is what `Debug` writes, if there is
+/// that, and the returned value's recorder.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __inspect {
+    ($kind:expr, Debug) => {{
+        use $crate::__private::InspectDebuggedFirst as _;
+        $crate::__inspect!(&$kind)
+    }};
     ($kind:expr) => {{
         use $crate::__private::{
             InspectAnything as _, InspectDebugged as _, InspectDisplayed as _, InspectOpaque as _,

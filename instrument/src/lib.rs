@@ -118,11 +118,17 @@
 #![cfg_attr(not(feature = "enabled"), no_std)]
 
 #[cfg(feature = "enabled")]
+mod aside;
+#[cfg(feature = "enabled")]
 mod call;
 #[cfg(feature = "enabled")]
 mod chain;
 #[cfg(feature = "enabled")]
+mod contain;
+#[cfg(feature = "enabled")]
 mod detail;
+#[cfg(feature = "enabled")]
+mod fields;
 #[cfg(all(feature = "enabled", target_os = "linux", target_arch = "x86_64"))]
 mod fork_guard;
 #[cfg(feature = "enabled")]
@@ -134,6 +140,10 @@ mod inspect;
 mod macros;
 #[cfg(feature = "enabled")]
 mod marker;
+#[cfg(feature = "enabled")]
+mod record;
+#[cfg(feature = "enabled")]
+mod returned;
 #[cfg(all(feature = "enabled", feature = "stream"))]
 mod stream;
 
@@ -154,14 +164,19 @@ const SUPPORTED: bool = cfg!(all(
 #[doc(hidden)]
 pub mod __private {
     pub use crate::call::{Open, State, body};
+    pub use crate::fields::{Fields, capture};
     pub use crate::future::FutureCall;
     pub use crate::inspect::{
-        Anything, Inspect, InspectAnything, InspectDebugged, InspectDisplayed, InspectOpaque, Kind,
-        kind_of_output,
+        Anything, Inspect, InspectAnything, InspectDebugged, InspectDebuggedFirst,
+        InspectDisplayed, InspectOpaque, Kind, kind_of_output, with_output, with_output_of,
     };
-    pub use crate::marker::{Function, abi};
+    pub use crate::marker::{Function, abi, joined, joined_len};
+    pub use crate::record::{
+        AsDebug, AsDisplay, RecordAsDebug, RecordAsDisplay, RecordNothing, RecordTyped,
+    };
+    pub use crate::returned::{PartInOk, PartWhole, RecordOption, Returned};
     #[cfg(feature = "stream")]
-    pub use crate::stream::{StreamCall, kind_of_item};
+    pub use crate::stream::{StreamCall, kind_of_item, with_item, with_item_of};
 
     /// The type a function pointer returns.
     pub trait Returns {

@@ -30,19 +30,32 @@ pub trait Function {
 }
 
 /// Declares the type `$name` that holds the markers of the function with the full path `$path`,
-/// which stands at `$line` of `$file`.
+/// which stands at `$line` of `$file`. The path is a literal, or a list of constants in brackets.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __function {
+    ($name:ident, [$($part:expr),+], $file:expr, $line:expr) => {
+        $crate::__function!(
+            @ $name,
+            $crate::__private::joined_len(&[$($part),+], $file, ::core::concat!($line)),
+            $crate::__private::joined(&[$($part),+], $file, ::core::concat!($line))
+        );
+    };
     ($name:ident, $path:expr, $file:expr, $line:expr) => {
-        struct $name;
-        // Directly in the function, because the note names its symbol: less the last segment, that
-        // is the function's path in the program, with the type of the `impl`.
-        static __EXOSCOPE_FUNCTION: [u8; $crate::__text!($path, $file, $line).len()] =
+        $crate::__function!(
+            @ $name,
+            $crate::__text!($path, $file, $line).len(),
             match $crate::__text!($path, $file, $line).as_bytes().first_chunk() {
                 ::core::option::Option::Some(bytes) => *bytes,
                 ::core::option::Option::None => ::core::unreachable!(),
-            };
+            }
+        );
+    };
+    (@ $name:ident, $len:expr, $text:expr) => {
+        struct $name;
+        // Directly in the function, because the note names its symbol: less the last segment, that
+        // is the function's path in the program, with the type of the `impl`.
+        static __EXOSCOPE_FUNCTION: [u8; $len] = $text;
         const _: () = {
             #[unsafe(link_section = ".probes")]
             static START: ::core::sync::atomic::AtomicU16 = ::core::sync::atomic::AtomicU16::new(0);
@@ -96,6 +109,43 @@ macro_rules! __text {
     ($path:expr, $file:expr, $line:expr) => {
         ::core::concat!($path, "\0", $file, "\0", $line, "\0")
     };
+}
+
+/// Length of [`joined`].
+pub const fn joined_len(path: &[&str], file: &str, line: &str) -> usize {
+    let mut len = file.len() + line.len() + 3;
+    let mut part = 0;
+    while part < path.len() {
+        len += path[part].len();
+        part += 1;
+    }
+    len
+}
+
+/// What [`text!`](crate::__text) makes of literals, of the parts of a path that are constants.
+pub const fn joined<const LEN: usize>(path: &[&str], file: &str, line: &str) -> [u8; LEN] {
+    let mut text = [0; LEN];
+    let mut at = 0;
+    let mut part = 0;
+    while part < path.len() {
+        at = append(&mut text, at, path[part]);
+        part += 1;
+    }
+    at = append(&mut text, at + 1, file);
+    append(&mut text, at + 1, line);
+    text
+}
+
+/// Writes a string at `at`; gives where it ends.
+const fn append(text: &mut [u8], mut at: usize, string: &str) -> usize {
+    let mut byte = 0;
+    while byte < string.len() {
+        text[at] = string.as_bytes()[byte];
+        assert!(text[at] != 0, "the name of a function holds a NUL");
+        at += 1;
+        byte += 1;
+    }
+    at
 }
 
 /// The markers of a function with their registers, on x86-64 Linux.

@@ -12,6 +12,18 @@ use crate::future::PolledState;
 use crate::inspect::{Inspect, Kind};
 use crate::marker::Function;
 
+/// Tells the compiler what a stream's items are.
+#[inline(always)]
+pub fn with_item<T, S: Stream<Item = T>>(stream: S) -> S {
+    stream
+}
+
+/// Tells the compiler that a stream's items are those of streams of type `B`.
+#[inline(always)]
+pub fn with_item_of<B: Stream, S: Stream<Item = B::Item>>(stream: S) -> S {
+    stream
+}
+
 /// The type of a stream's items.
 #[inline(always)]
 pub fn kind_of_item<S: Stream>(_stream: &S) -> Kind<S::Item> {

@@ -2,6 +2,7 @@
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, quote};
+use syn::spanned::Spanned;
 use syn::{
     Attribute, Error, ImplItem, Item, ItemImpl, ItemMod, ItemTrait, Meta, TraitItem, Type,
     parse_quote,
@@ -27,7 +28,7 @@ fn target(options: &Options, item: TokenStream) -> syn::Result<TokenStream> {
             .or_else(|| unsupported::stream(&function.signature))
         {
             Some(error) => Err(error),
-            None => Ok(one(function, options)),
+            None => one(function, options),
         };
     }
     match syn::parse2::<Item>(item.clone()) {
@@ -44,20 +45,28 @@ fn target(options: &Options, item: TokenStream) -> syn::Result<TokenStream> {
     }
 }
 
-/// Options that name one function have no meaning on a block.
+/// Options about one function have no meaning on a block.
 fn whole(options: &Options) -> syn::Result<()> {
-    match &options.name {
-        Some(name) => Err(Error::new_spanned(
-            name,
-            "`name` is for one function: put it on a function in the block",
-        )),
+    let name = options.name.as_ref().map(|name| (name.span(), "name"));
+    let args = options.args.first().map(|name| (name.span(), "args"));
+    let skip = options.skip.first().map(|name| (name.span(), "skip"));
+    let field = options
+        .fields
+        .first()
+        .map(|field| (field.name.span(), "fields"));
+    if let Some((span, option)) = name.or(args).or(skip).or(field) {
+        let message = format!("`{option}` is for one function: put it on a function in the block");
+        return Err(Error::new(span, message));
+    }
+    match options.unknown.first() {
+        Some(error) => Err(error.clone()),
         None => Ok(()),
     }
 }
 
 /// One function. Where other attribute macros stand on an `async fn`, ours goes behind them: they
 /// want to see an `async fn`, and we want to see what they make of it.
-fn one(function: Function, options: &Options) -> TokenStream {
+fn one(function: Function, options: &Options) -> syn::Result<TokenStream> {
     let others = function
         .attributes
         .iter()
@@ -65,7 +74,7 @@ fn one(function: Function, options: &Options) -> TokenStream {
     if function.signature.asyncness.is_none() || options.moved || !others {
         return expand::function(function, options);
     }
-    behind_others(function, options)
+    Ok(behind_others(function, options))
 }
 
 /// The function with our attribute as its last.
@@ -200,11 +209,11 @@ impl Surroundings {
         }
         let mut options = own_options(&mut function.attributes)?;
         options.owner = Some(self.owner.clone()).filter(|owner| !owner.is_empty());
-        Ok(Some(if self.rewritten {
-            behind_others(function, &options)
+        if self.rewritten {
+            Ok(Some(behind_others(function, &options)))
         } else {
-            one(function, &options)
-        }))
+            one(function, &options).map(Some)
+        }
     }
 }
 

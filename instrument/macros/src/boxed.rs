@@ -1,14 +1,15 @@
-//! Functions that return a boxed future or stream.
+//! Functions that return a future or stream by their last expression.
 //!
 //! What is polled is wrapped inside the box that the function makes anyway, where that box can be
 //! seen: `Box::pin(…)`, `.boxed()` or `.boxed_local()` as the body's last expression, with nothing
-//! before it that could return another one.
+//! before it that could return another one. Fields are captured at the beginning of the `async`
+//! block that is the last expression or is put into its box.
 
-use proc_macro2::TokenStream;
-use quote::quote_spanned;
+use proc_macro2::{Delimiter, Group, TokenStream};
+use quote::{quote, quote_spanned};
 use syn::parse::Parser;
 use syn::visit::Visit;
-use syn::{Block, Expr, Stmt};
+use syn::{Block, Expr, ExprAsync, Stmt};
 
 /// The body with `wrap` around what its last expression boxes, or `None` where that box is not to
 /// be seen.
@@ -16,16 +17,49 @@ pub fn wrap_inside(
     body: &TokenStream,
     wrap: impl FnOnce(&Expr) -> TokenStream,
 ) -> Option<TokenStream> {
-    let mut statements = Block::parse_within.parse2(body.clone()).ok()?;
-    let Some(Stmt::Expr(mut last, None)) = statements.pop() else {
-        return None;
-    };
+    let (statements, mut last) = split(body)?;
     if statements.iter().any(may_return) {
         return None;
     }
-    let boxed = boxed_by(&mut last)?;
+    let boxed = boxed_by(&mut last).filter(|boxed| !leaves(boxed))?;
     *boxed = Expr::Verbatim(wrap(boxed));
-    Some(quote::quote!(#(#statements)* #last))
+    Some(quote!(#(#statements)* #last))
+}
+
+/// The body with `capture` as the first statement of its last `async` block, or `None` where there is
+/// no such block. The block becomes `move`: what is captured has to live as long as the future.
+pub fn capture_inside(body: &Group, capture: &TokenStream) -> Option<Group> {
+    let (statements, mut last) = split(&body.stream())?;
+    let future = async_block(&mut last)?;
+    future.capture.get_or_insert_default();
+    let inside = &future.block.stmts;
+    let inside = quote!(#capture #(#inside)*);
+    future.block.stmts = vec![Stmt::Expr(Expr::Verbatim(inside), None)];
+    let mut group = Group::new(Delimiter::Brace, quote!(#(#statements)* #last));
+    group.set_span(body.span());
+    Some(group)
+}
+
+/// The body's statements but the last, and the expression that the last one is.
+fn split(body: &TokenStream) -> Option<(Vec<Stmt>, Expr)> {
+    let mut statements = Block::parse_within.parse2(body.clone()).ok()?;
+    match statements.pop()? {
+        Stmt::Expr(last, None) => Some((statements, last)),
+        _ => None,
+    }
+}
+
+fn async_block(last: &mut Expr) -> Option<&mut ExprAsync> {
+    // Looked for twice, because one borrow can not be given back on one path only.
+    let expression = if boxed_by(last).is_some() {
+        boxed_by(last)?
+    } else {
+        last
+    };
+    match expression {
+        Expr::Async(future) => Some(future),
+        _ => None,
+    }
 }
 
 /// The expression that `expression` puts into a pinned box.
@@ -37,12 +71,10 @@ fn boxed_by(expression: &mut Expr) -> Option<&mut Expr> {
             };
             let mut segments = function.path.segments.iter().rev();
             let pin = segments.next()?.ident == "pin" && segments.next()?.ident == "Box";
-            let argument = call.args.first_mut()?;
-            (pin && !leaves(argument)).then_some(argument)
+            call.args.first_mut().filter(|_| pin)
         }
         Expr::MethodCall(call) if call.method == "boxed" || call.method == "boxed_local" => {
-            let receiver = call.receiver.as_mut();
-            (call.args.is_empty() && !leaves(receiver)).then_some(receiver)
+            call.args.is_empty().then_some(call.receiver.as_mut())
         }
         _ => None,
     }

@@ -1,132 +1,269 @@
 //! One function with its markers.
 
-use proc_macro2::{Ident, Span, TokenStream};
-use quote::{format_ident, quote, quote_spanned};
+use proc_macro2::{Group, Ident, Span, TokenStream};
+use quote::{ToTokens, format_ident, quote, quote_spanned};
+use syn::ext::IdentExt;
 use syn::punctuated::Punctuated;
 use syn::spanned::Spanned;
-use syn::{FnArg, Pat, ReturnType, Token, Type, parse_quote, parse_quote_spanned};
+use syn::{Error, FnArg, Pat, ReturnType, Token, Type, parse_quote, parse_quote_spanned};
 
-use crate::boxed;
+use crate::arguments::Arguments;
+use crate::fields::Fields;
 use crate::function::Function;
-use crate::options::Options;
+use crate::options::{Format, Name, Options};
 use crate::returns::{self, Returns};
+use crate::{boxed, in_place};
 
 /// The function with its markers.
-pub fn function(mut function: Function, options: &Options) -> TokenStream {
-    let declaration = declaration(&function.signature.ident, options);
+pub fn function(function: Function, options: &Options) -> syn::Result<TokenStream> {
+    let arguments = Arguments::of(&function.signature);
+    if let Some(name) = options.skip.iter().find(|name| !arguments.binds(name)) {
+        return Err(arguments.unknown(name, "skip"));
+    }
+    let fields = Fields::of(&function.signature, options)?;
+    let call = Call {
+        declaration: declaration(&function.signature.ident, options),
+        unevaluated: unevaluated(&arguments, &fields, options),
+        fields,
+        returned: match &function.signature.output {
+            ReturnType::Default => function.signature.ident.span(),
+            ReturnType::Type(_, ty) => ty.span(),
+        },
+        options,
+    };
     if function.signature.asyncness.is_some() {
-        return asynchronous(function, &declaration);
+        return Ok(asynchronous(function, &call));
     }
     let body = match Returns::of(&function.signature.output) {
-        Returns::Value => synchronous(&function),
-        Returns::Never => never(&function),
-        Returns::Future => polled(&function, &format_ident!("FutureCall")),
-        Returns::Stream => polled(&function, &format_ident!("StreamCall")),
-        Returns::BoxedFuture => boxed(&function, &format_ident!("FutureCall")),
-        Returns::BoxedStream => boxed(&function, &format_ident!("StreamCall")),
+        Returns::Value => synchronous(&function, &call),
+        Returns::Never => never(&function, &call),
+        Returns::Future => polled(&function, &call, &Wrapper::FUTURE),
+        Returns::Stream => polled(&function, &call, &Wrapper::STREAM),
+        Returns::BoxedFuture => boxed(&function, &call, &Wrapper::FUTURE),
+        Returns::BoxedStream => boxed(&function, &call, &Wrapper::STREAM),
     };
-    function.signature.asyncness = None;
-    function.with_body(&quote!(#declaration #body))
+    Ok(function.with_body(&call.before(&body)))
+}
+
+/// What the expansions of one function have in common.
+struct Call<'a> {
+    /// The item that holds the function's markers.
+    declaration: TokenStream,
+    /// Statements that mention what is not evaluated.
+    unevaluated: TokenStream,
+    fields: Fields,
+    /// Where the return type stands.
+    returned: Span,
+    options: &'a Options,
+}
+
+impl Call<'_> {
+    /// A body after what every body needs.
+    fn before(&self, body: &TokenStream) -> TokenStream {
+        let Self {
+            declaration,
+            unevaluated,
+            ..
+        } = self;
+        quote!(#declaration #unevaluated #body)
+    }
+
+    /// The inspector of a return value, whose type `kind` names.
+    fn inspector(&self, kind: &TokenStream) -> TokenStream {
+        let debug = (self.options.err == Some(Format::Debug)).then(|| quote!(, Debug));
+        let inspector = quote!(::exoscope::__inspect!(#kind #debug));
+        let Some(format) = self.options.ret else {
+            return inspector;
+        };
+        let part = format_ident!(
+            "{}",
+            if self.options.err.is_some() {
+                "Ok"
+            } else {
+                "Whole"
+            }
+        );
+        let format = format_ident!("{format:?}");
+        let at = Span::mixed_site().located_at(self.returned);
+        quote_spanned!(at=> ::exoscope::__inspect_returned!(#inspector, #kind, #part, #format))
+    }
 }
 
 /// The item that holds the function's markers.
 fn declaration(name: &Ident, options: &Options) -> TokenStream {
-    let last = match (&options.name, &options.owner) {
-        (Some(name), _) => name.value(),
-        (None, Some(owner)) => format!("{owner}::{}", plain(name)),
-        (None, None) => plain(name),
+    let module = quote!(::core::module_path!(), "::");
+    let path = match (&options.name, &options.owner) {
+        (Some(Name::Constant(constant)), _) => quote!([#module, #constant]),
+        (Some(Name::Literal(name)), _) => quote!(::core::concat!(#module, #name)),
+        (None, Some(owner)) => {
+            let last = format!("{owner}::{}", name.unraw());
+            quote!(::core::concat!(#module, #last))
+        }
+        (None, None) => {
+            let last = name.unraw().to_string();
+            quote!(::core::concat!(#module, #last))
+        }
     };
     let file = name.span().unwrap().file();
     let line = name.span().unwrap().line();
-    quote! {
-        ::exoscope::__function!(
-            __ExoscopeFunction,
-            ::core::concat!(::core::module_path!(), "::", #last),
-            #file,
-            #line
-        );
+    quote!(::exoscope::__function!(__ExoscopeFunction, #path, #file, #line);)
+}
+
+/// Statements that mention the arguments and constants in options without a meaning, so that they
+/// count as used, and the compiler's words about unknown options.
+fn unevaluated(arguments: &Arguments, fields: &Fields, options: &Options) -> TokenStream {
+    let expressions = options.unevaluated.iter().map(ToTokens::to_token_stream);
+    let mentioned = arguments.mentioned_in(&expressions.chain([fields.values()]).collect());
+    let targets = options.target.iter();
+    let warnings = options.unknown.iter().map(warning);
+    quote!(#(let _ = &#mentioned;)* #(let _ = &#targets;)* #(#warnings)*)
+}
+
+/// A warning at the user's tokens: the use of something deprecated, for want of another way.
+fn warning(unknown: &Error) -> TokenStream {
+    let at = unknown.span();
+    let message = unknown.to_string();
+    quote_spanned! {at=>
+        #[warn(deprecated)]
+        {
+            #[deprecated(since = "0.0.0", note = #message)]
+            const OPTION: () = ();
+            let _ = OPTION;
+        }
     }
 }
 
-/// A name without `r#`.
-fn plain(name: &Ident) -> String {
-    let name = name.to_string();
-    name.strip_prefix("r#")
-        .map_or_else(|| name.clone(), str::to_owned)
-}
-
-fn synchronous(function: &Function) -> TokenStream {
+fn synchronous(function: &Function, call: &Call<'_>) -> TokenStream {
     let body = &function.body;
     let returned = returns::in_body(&function.signature.output, body.span_open());
     let (state, open, result) = (local("state"), local("open"), local("result"));
     let inspector = local("inspector");
-    let run = run_body(&returned, body);
+    let inspect = call.inspector(&quote!(::exoscope::__private::Kind::of(&#result)));
+    let capture = call.fields.capture();
+    let run = run(function, &returned);
     quote! {
         let #state = ::exoscope::__private::State::<__ExoscopeFunction>::new();
         let #open = #state.enter();
-        let mut #result = #run;
-        let #inspector = ::exoscope::__inspect!(::exoscope::__private::Kind::of(&#result));
+        #capture
+        let mut #result: #returned = #run;
+        let #inspector = #inspect;
         ::exoscope::__private::Inspect::leave(#inspector, #open, &mut #result);
         #result
     }
 }
 
-fn never(function: &Function) -> TokenStream {
+fn never(function: &Function, call: &Call<'_>) -> TokenStream {
     let (state, open) = (local("state"), local("open"));
-    let run = run_body(&quote!(!), &function.body);
+    let capture = call.fields.capture();
+    let run = run(function, &quote!(!));
     quote! {
         let #state = ::exoscope::__private::State::<__ExoscopeFunction>::new();
         let #open = #state.enter();
+        #capture
         #run
     }
 }
 
+/// The body of a synchronous function: in the function itself where that makes a difference and can
+/// be, and else as a closure.
+fn run(function: &Function, returned: &TokenStream) -> TokenStream {
+    let tracks = |attribute: &syn::Attribute| attribute.path().is_ident("track_caller");
+    if function.attributes.iter().any(tracks)
+        && let Some(body) = in_place::body(&function.body)
+    {
+        return body;
+    }
+    run_body(returned, &function.body)
+}
+
 /// The body as a closure, so that `return` and `?` in it stay within the call. The closure is not
 /// `move`: arguments that the body does not move stay where they are and are dropped in their order.
-fn run_body(returned: &TokenStream, body: &proc_macro2::Group) -> TokenStream {
+fn run_body(returned: &TokenStream, body: &Group) -> TokenStream {
     quote!(::exoscope::__private::body(|| -> #returned #body))
 }
 
-/// A function that returns `impl Future` or `impl Stream`: what it returns is the call.
-fn polled(function: &Function, wrapper: &Ident) -> TokenStream {
-    let made = run_body(&quote!(_), &function.body);
-    wrap(&made, wrapper)
+/// What makes a future or a stream a call.
+struct Wrapper {
+    name: &'static str,
+    /// The function that names the type of what comes out of it.
+    kind: &'static str,
+    /// The function that tells the compiler that type.
+    with: &'static str,
+    /// The function that tells it by another future or stream.
+    with_of: &'static str,
 }
 
-fn boxed(function: &Function, wrapper: &Ident) -> TokenStream {
-    let body = &function.body;
-    boxed::wrap_inside(&body.stream(), |boxed| wrap(&quote!(#boxed), wrapper)).unwrap_or_else(
-        || {
-            let returned = returns::in_body(&function.signature.output, body.span_open());
-            boxed::wrap_again(
-                &wrap(&run_body(&returned, body), wrapper),
-                Span::mixed_site(),
-            )
-        },
-    )
-}
-
-/// The future or stream `made` as a call.
-fn wrap(made: &TokenStream, wrapper: &Ident) -> TokenStream {
-    let (polled, inspector) = (local("polled"), local("inspector"));
-    let kind = if wrapper == "FutureCall" {
-        "kind_of_output"
-    } else {
-        "kind_of_item"
+impl Wrapper {
+    const FUTURE: Self = Self {
+        name: "FutureCall",
+        kind: "kind_of_output",
+        with: "with_output",
+        with_of: "with_output_of",
     };
-    let kind = format_ident!("{kind}");
-    quote! {{
-        let #polled = #made;
-        let #inspector = ::exoscope::__inspect!(::exoscope::__private::#kind(&#polled));
-        ::exoscope::__private::#wrapper::new(__ExoscopeFunction, #inspector, #polled)
-    }}
+    const STREAM: Self = Self {
+        name: "StreamCall",
+        kind: "kind_of_item",
+        with: "with_item",
+        with_of: "with_item_of",
+    };
+
+    /// The future or stream `made` as a call.
+    fn wrap(&self, made: &TokenStream, call: &Call<'_>) -> TokenStream {
+        let (polled, inspector) = (local("polled"), local("inspector"));
+        let name = format_ident!("{}", self.name);
+        let kind = format_ident!("{}", self.kind);
+        let inspect = call.inspector(&quote!(::exoscope::__private::#kind(&#polled)));
+        quote! {{
+            let #polled = #made;
+            let #inspector = #inspect;
+            ::exoscope::__private::#name::new(__ExoscopeFunction, #inspector, #polled)
+        }}
+    }
+
+    /// The future or stream `made`, of which the compiler knows what comes out of it before it is
+    /// asked. `returned` has the same.
+    fn typed(&self, made: &TokenStream, returned: &ReturnType) -> TokenStream {
+        let (function, ty) = match returns::polled_output(returned) {
+            Some(output) => (self.with, output.to_token_stream()),
+            None => (self.with_of, returns::in_body(returned, Span::mixed_site())),
+        };
+        let function = format_ident!("{function}");
+        quote!(::exoscope::__private::#function::<#ty, _>(#made))
+    }
+}
+
+/// A function that returns `impl Future` or `impl Stream`: what it returns is the call.
+fn polled(function: &Function, call: &Call<'_>, wrapper: &Wrapper) -> TokenStream {
+    let body = with_capture(&function.body, call);
+    let made = run_body(&quote!(_), &body);
+    wrapper.wrap(&wrapper.typed(&made, &function.signature.output), call)
+}
+
+/// A function that returns a boxed future or stream: what is in the box is the call.
+fn boxed(function: &Function, call: &Call<'_>, wrapper: &Wrapper) -> TokenStream {
+    let body = with_capture(&function.body, call);
+    let returned = &function.signature.output;
+    let wrap =
+        |boxed: &syn::Expr| wrapper.wrap(&wrapper.typed(&boxed.to_token_stream(), returned), call);
+    boxed::wrap_inside(&body.stream(), wrap).unwrap_or_else(|| {
+        let made = run_body(&returns::in_body(returned, body.span_open()), &body);
+        boxed::wrap_again(&wrapper.wrap(&made, call), Span::mixed_site())
+    })
+}
+
+/// The body with the fields captured in its `async` block, where that can be seen.
+fn with_capture(body: &Group, call: &Call<'_>) -> Group {
+    let capture = call.fields.capture();
+    let seen = (!capture.is_empty()).then(|| boxed::capture_inside(body, &capture));
+    seen.flatten().unwrap_or_else(|| body.clone())
 }
 
 /// An `async fn` as a function that returns a future: a wrapper around the whole body would
 /// otherwise store every argument twice.
-fn asynchronous(mut function: Function, declaration: &TokenStream) -> TokenStream {
+fn asynchronous(mut function: Function, call: &Call<'_>) -> TokenStream {
     let body = &function.body;
     let arguments = move_into_body(&mut function.signature.inputs);
+    let capture = call.fields.capture();
     let returned = &function.signature.output;
     let output = returns::output(returned, body.span_open());
     let wrapped = if Returns::of(returned) == Returns::Never {
@@ -134,7 +271,7 @@ fn asynchronous(mut function: Function, declaration: &TokenStream) -> TokenStrea
             ::exoscope::__private::FutureCall::new(
                 __ExoscopeFunction,
                 ::exoscope::__private::Anything,
-                async move { #arguments #body },
+                async move { #arguments #capture #body },
             )
         }
     } else {
@@ -156,12 +293,13 @@ fn asynchronous(mut function: Function, declaration: &TokenStream) -> TokenStrea
             async move {
                 #typed
                 #arguments
+                #capture
                 let #result: #in_body = #body;
                 #[allow(unreachable_code)]
                 #result
             }
         };
-        wrap(&future, &format_ident!("FutureCall"))
+        Wrapper::FUTURE.wrap(&future, call)
     };
     function.signature.asyncness = None;
     // The tokens are of this crate's edition, in which `impl Trait` captures every generic
@@ -171,7 +309,7 @@ fn asynchronous(mut function: Function, declaration: &TokenStream) -> TokenStrea
     let future: Type = Type::Verbatim(future);
     let arrow = parse_quote_spanned!(here=> ->);
     function.signature.output = ReturnType::Type(arrow, Box::new(future));
-    function.with_body(&quote!(#declaration #wrapped))
+    function.with_body(&call.before(&wrapped))
 }
 
 /// The statements that make a future own its arguments, in the order in which an `async fn` would

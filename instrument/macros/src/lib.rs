@@ -3,13 +3,19 @@
 //! Without the feature `enabled` this crate has no dependency and gives back what it gets.
 
 #[cfg(feature = "enabled")]
+mod arguments;
+#[cfg(feature = "enabled")]
 mod block;
 #[cfg(feature = "enabled")]
 mod boxed;
 #[cfg(feature = "enabled")]
 mod expand;
 #[cfg(feature = "enabled")]
+mod fields;
+#[cfg(feature = "enabled")]
 mod function;
+#[cfg(feature = "enabled")]
+mod in_place;
 #[cfg(feature = "enabled")]
 mod options;
 #[cfg(feature = "enabled")]

@@ -117,6 +117,35 @@ pub fn in_body(returned: &ReturnType, unit: Span) -> TokenStream {
     }
 }
 
+/// The `Output` or `Item` of an `impl Future` or `impl Stream`, as it may stand in a body.
+pub fn polled_output(returned: &ReturnType) -> Option<Type> {
+    let ReturnType::Type(_, returned) = returned else {
+        return None;
+    };
+    let Type::ImplTrait(implemented) = strip(returned) else {
+        return None;
+    };
+    let mut output = implemented.bounds.iter().find_map(|bound| {
+        let TypeParamBound::Trait(bound) = bound else {
+            return None;
+        };
+        let PathArguments::AngleBracketed(arguments) = &bound.path.segments.last()?.arguments
+        else {
+            return None;
+        };
+        arguments.args.iter().find_map(|argument| match argument {
+            GenericArgument::AssocType(assigned)
+                if assigned.ident == "Output" || assigned.ident == "Item" =>
+            {
+                Some(assigned.ty.clone())
+            }
+            _ => None,
+        })
+    })?;
+    Infer.visit_type_mut(&mut output);
+    Some(output)
+}
+
 /// What an `async fn` comes to, as it may stand in `Future<Output = …>`.
 pub fn output(returned: &ReturnType, unit: Span) -> TokenStream {
     match returned {

@@ -1,8 +1,5 @@
 use exoscope::instrument;
 
-#[instrument(nmae = "other")]
-fn misspelt() {}
-
 #[instrument(level = "info", level = "debug")]
 fn twice() {}
 
@@ -15,9 +12,36 @@ fn empty_value_is_fine(a: u32) {}
 #[instrument(fields(= a))]
 fn field_without_name(a: u32) {}
 
+#[instrument(fields(% "quoted"))]
+fn sigil_without_value() {}
+
+#[instrument(args(b))]
+fn no_such_argument(a: u32) {}
+
+#[instrument(args(b))]
+fn no_argument() {}
+
+#[instrument(skip(c))]
+fn nothing_to_skip(&(a, b): &(u32, u32)) {}
+
+#[instrument(level = "loud")]
+fn unknown_level() {}
+
+#[instrument(level = 6)]
+fn unknown_number() {}
+
+#[instrument(name = "a\0b")]
+fn nul() {}
+
 struct Store;
 
 #[instrument(name = "store")]
+impl Store {}
+
+#[instrument(skip_all, fields(a = 1))]
+impl Store {}
+
+#[instrument(nmae = "store")]
 impl Store {}
 
 fn main() {}
