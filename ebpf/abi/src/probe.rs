@@ -19,8 +19,8 @@
 //!   is innermost on this thread, or 0.
 //! - `parent`: the call that was innermost on this thread when this one began, a token of a `link`,
 //!   or 0.
-//! - `outcome`: an [`crate::Outcome`] in the low 32 bits; `items` in the high 32 bits: how many items
-//!   a stream or iterator gave, at most `u32::MAX`; 0 for every other call.
+//! - `outcome`: an [`crate::Outcome`] in the low 32 bits; `items` in the high 32 bits: 1 more than the
+//!   number of items that a stream or iterator gave, at most `u32::MAX`; 0 for every other call.
 //! - `start`: `CLOCK_MONOTONIC` nanoseconds at which the call began, or 0. Read in the target, and
 //!   only while the function's `start` semaphore is raised.
 //! - `detail`: address of an [`ErrorDetail`], or 0. Prepared only while the function's `detail`
@@ -34,11 +34,13 @@
 //!   only while the function's semaphore for them is raised.
 //! - `wake`: a waker with that data pointer, which a poll got while the semaphore was raised, wakes
 //!   its task.
-//! - `link`: whatever names `token` as its parent is a child of `call`, also once that has ended.
+//! - `link`: whatever names `token` as its parent is a child of `call`, also once that has ended. The
+//!   token has [`LINK`] set, and is the thread's innermost call for as long as its task is polled.
 //!
-//! An address that `call` or `parent` holds is that of two words: the address of the next outer call
-//! (or 0), so that the chain of open calls can be followed from outside; where the first word is a
-//! token, it identifies this very call, and the second word is the address of the next outer call.
+//! An address that `call` or `parent` holds is that of the call's state, by which the chain of open
+//! calls can be followed from outside. Its first two words are the next outer call (an address, a
+//! `link`'s token, or 0) and the `start` of this one. Where a call's state may move, its first three
+//! words are the token that identifies it, the next outer call, and its `start`.
 
 /// Provider of every probe.
 pub const PROVIDER: &str = "exoscope";
@@ -121,6 +123,9 @@ impl Probe {
 /// Bit that tells a token from an address, which is a multiple of 8: a call that has no address of
 /// its own, or the parent that a `link` announced, is the number `token << 3 | TOKEN`.
 pub const TOKEN: u64 = 4;
+/// Bit that is set in the tokens that a `link` announces, and in no others: the tokens of calls and
+/// those of links may then both be the first word of a state without being mistaken.
+pub const LINK: u64 = 1 << 63;
 
 /// The instructions of a marker on x86-64: a nop of one byte, one of ten and one of five.
 ///
