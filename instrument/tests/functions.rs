@@ -368,3 +368,102 @@ fn values_without_send_are_no_obstacle() {
     }
     assert_eq!(*local(Rc::new(1)), 1);
 }
+
+/// The line of whoever calls it.
+#[track_caller]
+fn here() -> u32 {
+    std::panic::Location::caller().line()
+}
+
+mod tracked {
+    use super::here;
+    use exoscope::instrument;
+    use std::panic::Location;
+
+    #[instrument]
+    #[track_caller]
+    pub fn plain() -> u32 {
+        here()
+    }
+
+    #[track_caller]
+    #[instrument(fields(number), ret, err)]
+    pub fn returns(number: u32) -> Result<u32, String> {
+        if number == 0 {
+            return Err(String::new());
+        }
+        let twice = || {
+            if number > 100 {
+                return 0;
+            }
+            Location::caller().line()
+        };
+        for count in 0.. {
+            if count > number && twice() > 0 {
+                return Ok(here());
+            }
+        }
+        unreachable!("{}", number)
+    }
+
+    #[instrument]
+    #[track_caller]
+    pub fn implied(text: &str) -> impl Iterator<Item = u32> + '_ {
+        let line = here();
+        if text.is_empty() {
+            return vec![line].into_iter();
+        }
+        vec![text.len() as u32, line].into_iter()
+    }
+
+    #[instrument]
+    #[track_caller]
+    pub fn boxed(wide: bool) -> Box<dyn std::fmt::Debug> {
+        if wide {
+            return Box::new(u64::from(here()));
+        }
+        Box::new(here() as u16)
+    }
+
+    #[instrument]
+    #[track_caller]
+    pub fn unit(line: &mut u32) {
+        if *line != 0 {
+            return;
+        }
+        *line = here();
+    }
+
+    #[instrument]
+    #[track_caller]
+    pub fn never() -> ! {
+        std::panic::panic_any(here())
+    }
+
+    /// The body may leave by `?`, so it runs in a closure.
+    #[instrument]
+    #[track_caller]
+    pub fn questioned(text: &str) -> Result<u32, std::num::ParseIntError> {
+        Ok(text.parse::<u32>()? + Location::caller().line())
+    }
+}
+
+#[test]
+fn the_callers_location_is_the_users() {
+    assert_eq!(tracked::plain(), line!());
+    assert_eq!(tracked::returns(3), Ok(line!()));
+    assert!(tracked::returns(0).is_err());
+    assert_eq!(tracked::implied("").last(), Some(line!()));
+    assert_eq!(tracked::implied("a").last(), Some(line!()));
+    assert_eq!(format!("{:?}", tracked::boxed(true)), line!().to_string());
+    assert_eq!(format!("{:?}", tracked::boxed(false)), line!().to_string());
+    let mut line = 0;
+    tracked::unit(&mut line);
+    assert_eq!(line, line!() - 1);
+    tracked::unit(&mut line);
+    assert_eq!(line, line!() - 3);
+    let (caught, line) = (catch_unwind(|| tracked::never()), line!());
+    let thrown = caught.expect_err("it panics");
+    assert_eq!(thrown.downcast_ref::<u32>(), Some(&line));
+    assert!(tracked::questioned("0").is_ok_and(|line| line < line!()));
+}

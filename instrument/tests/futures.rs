@@ -291,3 +291,60 @@ fn send_is_kept_and_not_asked_for() {
     }
     assert_eq!(run(local(Rc::new(3))), 3);
 }
+
+#[instrument]
+fn movable(value: u32) -> impl Future<Output = u32> + Unpin + Send {
+    std::future::ready(value)
+}
+
+#[instrument]
+fn boxed_movable(value: u32) -> Pin<Box<dyn Future<Output = u32> + Unpin>> {
+    Box::pin(std::future::ready(value))
+}
+
+#[instrument]
+fn more_than_a_future(value: u32) -> impl Future<Output = u32> + Clone {
+    std::future::ready(value)
+}
+
+trait Captures<'a> {}
+impl<T: ?Sized> Captures<'_> for T {}
+
+#[instrument]
+fn capturing<'a>(text: &'a str) -> impl Future<Output = usize> + Captures<'a> + use<'a> {
+    async move { text.len() }
+}
+
+#[test]
+fn futures_that_have_to_be_more_stay_what_they_are() {
+    let mut future = movable(1);
+    assert_eq!(poll(Pin::new(&mut future)), Poll::Ready(1));
+    let mut future = boxed_movable(2);
+    assert_eq!(poll(Pin::new(&mut future)), Poll::Ready(2));
+    assert_eq!(run(more_than_a_future(3).clone()), 3);
+    assert_eq!(run(capturing("abcd")), 4);
+}
+
+struct Opaque;
+
+#[instrument]
+fn inferred(fails: bool) -> Pin<Box<dyn Future<Output = Result<u32, Opaque>>>> {
+    Box::pin(async move {
+        if fails {
+            Err(Opaque)?
+        }
+        Ok(1)
+    })
+}
+
+#[instrument]
+fn inferred_from_bound() -> impl Future<Output = Result<u32, Opaque>> {
+    async { Ok(1) }
+}
+
+#[test]
+fn what_a_future_comes_to_is_known_from_the_signature() {
+    assert!(run(inferred(true)).is_err());
+    assert!(run(inferred(false)).is_ok());
+    assert!(run(inferred_from_bound()).is_ok());
+}

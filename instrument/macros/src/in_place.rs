@@ -1,19 +1,18 @@
 //! A body that runs in the function itself, as `#[track_caller]` needs it: `Location::caller()` in a
 //! closure names the closure's own line.
 
-use proc_macro2::{Group, TokenStream, TokenTree};
+use proc_macro2::{Group, Ident, Span, TokenStream, TokenTree};
 use quote::quote;
 use syn::parse::Parser;
 use syn::visit_mut::{VisitMut, visit_expr_mut, visit_stmt_mut};
 use syn::{Block, Expr, ExprReturn, Lifetime, Macro, Stmt};
 
-/// The body as a block whose `return`s leave the block, or `None` where something in it could leave
-/// the function unseen.
-pub fn body(body: &Group) -> Option<TokenStream> {
+/// The body as a block whose `return`s leave the block with a value of the type `returned`, or `None`
+/// where something in it could leave the function unseen.
+pub fn body(body: &Group, returned: &TokenStream) -> Option<TokenStream> {
     let mut statements = Block::parse_within.parse2(body.stream()).ok()?;
     let mut returns = Returns {
-        label: Lifetime::new("'body", proc_macro2::Span::mixed_site()),
-        found: false,
+        label: Lifetime::new("'body", Span::mixed_site()),
         unseen: false,
     };
     for statement in &mut statements {
@@ -22,20 +21,25 @@ pub fn body(body: &Group) -> Option<TokenStream> {
     if returns.unseen {
         return None;
     }
-    if !returns.found {
-        return Some(quote!(#body));
-    }
     let label = &returns.label;
     let mut block = Group::new(body.delimiter(), quote!(#(#statements)*));
     block.set_span(body.span());
-    Some(quote!(#label: #block))
+    let result = Ident::new("result", Span::mixed_site());
+    // Never runs. What follows the block can be reached, for all that the compiler knows, also where
+    // the body panics, and nothing is said about it.
+    let leave = (returned.to_string() != "!").then(|| {
+        quote! {
+            if let ::core::option::Option::Some(#result) = ::core::option::Option::None::<#returned> {
+                break #label #result;
+            }
+        }
+    });
+    Some(quote!(#label: { #leave #block }))
 }
 
 /// Makes every `return` of the function a `break`.
 struct Returns {
     label: Lifetime,
-    /// There was one.
-    found: bool,
     /// There may be one that can not be seen: `?`, or in a macro.
     unseen: bool,
 }
@@ -55,7 +59,6 @@ impl VisitMut for Returns {
             _ => visit_expr_mut(self, expression),
         }
         if let Expr::Return(ExprReturn { attrs, expr, .. }) = expression {
-            self.found = true;
             let label = &self.label;
             *expression = Expr::Verbatim(quote!(#(#attrs)* break #label #expr));
         }

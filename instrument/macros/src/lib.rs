@@ -5,6 +5,8 @@
 #[cfg(feature = "enabled")]
 mod arguments;
 #[cfg(feature = "enabled")]
+mod async_fn;
+#[cfg(feature = "enabled")]
 mod block;
 #[cfg(feature = "enabled")]
 mod boxed;
@@ -22,6 +24,8 @@ mod options;
 mod returns;
 #[cfg(feature = "enabled")]
 mod unsupported;
+#[cfg(feature = "enabled")]
+mod wrapper;
 
 use proc_macro::TokenStream;
 

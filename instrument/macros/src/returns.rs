@@ -1,6 +1,6 @@
 //! What a function returns, as far as its signature tells.
 
-use proc_macro2::{Span, TokenStream};
+use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
 use syn::visit_mut::VisitMut;
 use syn::{
@@ -11,7 +11,8 @@ use syn::{
 /// What an instrumented function's return type asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Returns {
-    /// A value: the call is the function's own execution.
+    /// A value: the call is the function's own execution. So it is where a future or stream has to be
+    /// more than that, such as `Unpin`.
     Value,
     /// `!`: the call never returns.
     Never,
@@ -64,15 +65,42 @@ fn strip(mut ty: &Type) -> &Type {
     }
 }
 
-/// `Future` or `Stream`, where one of the bounds is that trait.
+/// `Future` or `Stream`, where one of the bounds is that trait and what stands in its place can have
+/// all the others too.
 fn polled(bounds: &Punctuated<TypeParamBound, Plus>) -> Option<&'static str> {
-    bounds.iter().find_map(|bound| {
+    let mut found = None;
+    for bound in bounds {
+        // Lifetimes, and what a type captures, are as before.
         let TypeParamBound::Trait(bound) = bound else {
-            return None;
+            continue;
         };
-        let last = &bound.path.segments.last()?.ident;
-        ["Future", "Stream"].into_iter().find(|name| last == name)
-    })
+        let name = &bound.path.segments.last()?.ident;
+        match ["Future", "Stream"]
+            .into_iter()
+            .find(|polled| name == polled)
+        {
+            Some(polled) => found = Some(polled),
+            None if is_kept(name) => {}
+            None => return None,
+        }
+    }
+    found
+}
+
+/// Whether a future has the trait as well when it is wrapped. `Unpin` is lost, because the address of
+/// a call must not change, and nothing is known of other traits.
+fn is_kept(name: &Ident) -> bool {
+    // `Captures` is what lifetimes were captured by before there was `use<…>`.
+    [
+        "Send",
+        "Sync",
+        "UnwindSafe",
+        "RefUnwindSafe",
+        "Sized",
+        "Captures",
+    ]
+    .iter()
+    .any(|kept| name == kept)
 }
 
 /// What `Pin<Box<dyn …>>` pins.

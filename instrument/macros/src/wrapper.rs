@@ -1,0 +1,84 @@
+//! What a function returns to be polled, as a call.
+
+use proc_macro2::{Group, Span, TokenStream};
+use quote::{ToTokens, format_ident, quote};
+use syn::{Expr, ReturnType};
+
+use crate::expand::{Call, local, run_body};
+use crate::function::Function;
+use crate::{boxed, returns};
+
+/// What makes a future or a stream a call.
+pub struct Wrapper {
+    name: &'static str,
+    /// The function that names the type of what comes out of it.
+    kind: &'static str,
+    /// The function that tells the compiler that type.
+    with: &'static str,
+    /// The function that tells it by another future or stream.
+    with_of: &'static str,
+}
+
+impl Wrapper {
+    pub const FUTURE: Self = Self {
+        name: "FutureCall",
+        kind: "kind_of_output",
+        with: "with_output",
+        with_of: "with_output_of",
+    };
+    pub const STREAM: Self = Self {
+        name: "StreamCall",
+        kind: "kind_of_item",
+        with: "with_item",
+        with_of: "with_item_of",
+    };
+
+    /// The future or stream `made` as a call.
+    pub fn wrap(&self, made: &TokenStream, call: &Call<'_>) -> TokenStream {
+        let (polled, inspector) = (local("polled"), local("inspector"));
+        let name = format_ident!("{}", self.name);
+        let kind = format_ident!("{}", self.kind);
+        let inspect = call.inspector(&quote!(::exoscope::__private::#kind(&#polled)));
+        quote! {{
+            let #polled = #made;
+            let #inspector = #inspect;
+            ::exoscope::__private::#name::new(__ExoscopeFunction, #inspector, #polled)
+        }}
+    }
+
+    /// The future or stream `made`, of which the compiler knows what comes out of it before it is
+    /// asked. `returned` has the same.
+    fn typed(&self, made: &TokenStream, returned: &ReturnType) -> TokenStream {
+        let (function, ty) = match returns::polled_output(returned) {
+            Some(output) => (self.with, output.to_token_stream()),
+            None => (self.with_of, returns::in_body(returned, Span::mixed_site())),
+        };
+        let function = format_ident!("{function}");
+        quote!(::exoscope::__private::#function::<#ty, _>(#made))
+    }
+
+    /// The body of a function that returns `impl Future` or `impl Stream`: what it returns is the call.
+    pub fn of_returned(&self, function: &Function, call: &Call<'_>) -> TokenStream {
+        let body = with_capture(&function.body, call);
+        let made = run_body(&quote!(_), &body);
+        self.wrap(&self.typed(&made, &function.signature.output), call)
+    }
+
+    /// The body of a function that returns a boxed future or stream: what is in the box is the call.
+    pub fn of_boxed(&self, function: &Function, call: &Call<'_>) -> TokenStream {
+        let body = with_capture(&function.body, call);
+        let returned = &function.signature.output;
+        let wrap = |boxed: &Expr| self.wrap(&self.typed(&boxed.to_token_stream(), returned), call);
+        boxed::wrap_inside(&body.stream(), wrap).unwrap_or_else(|| {
+            let made = run_body(&returns::in_body(returned, body.span_open()), &body);
+            boxed::wrap_again(&self.wrap(&made, call), Span::mixed_site())
+        })
+    }
+}
+
+/// The body with the fields captured in its `async` block, where that can be seen.
+fn with_capture(body: &Group, call: &Call<'_>) -> Group {
+    let capture = call.fields.capture();
+    let seen = (!capture.is_empty()).then(|| boxed::capture_inside(body, &capture));
+    seen.flatten().unwrap_or_else(|| body.clone())
+}
