@@ -1,6 +1,6 @@
 //! One function with its markers.
 
-use proc_macro2::{Group, Ident, Span, TokenStream};
+use proc_macro2::{Group, Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::ext::IdentExt;
 use syn::spanned::Spanned;
@@ -109,14 +109,29 @@ fn declaration(name: &Ident, options: &Options) -> TokenStream {
     quote!(::exoscope::__function!(__ExoscopeFunction, #path, #file, #line);)
 }
 
-/// Statements that mention the arguments and constants in options without a meaning, so that they
-/// count as used, and the compiler's words about unknown options.
+/// Statements that mention what options without a meaning mention, so that it counts as used, and the
+/// compiler's words about unknown options. Nothing of it is evaluated.
 fn unevaluated(arguments: &Arguments, fields: &Fields, options: &Options) -> TokenStream {
-    let expressions = options.unevaluated.iter().map(ToTokens::to_token_stream);
-    let mentioned = arguments.mentioned_in(&expressions.chain([fields.values()]).collect());
-    let targets = options.target.iter();
+    let mentioned = arguments.mentioned_in(&fields.values());
+    let mentioned = mentioned.iter().map(|name| quote!(let _ = &#name;));
+    let expressions = options.unevaluated.iter().map(|expression| {
+        if has_own_type(expression.to_token_stream()) {
+            return quote!(let _ = || { let _ = &#expression; };);
+        }
+        let mentioned = arguments.mentioned_in(&expression.to_token_stream());
+        quote!(#(let _ = &#mentioned;)*)
+    });
     let warnings = options.unknown.iter().map(warning);
-    quote!(#(let _ = &#mentioned;)* #(let _ = &#targets;)* #(#warnings)*)
+    quote!(#(#mentioned)* #(#expressions)* #(#warnings)*)
+}
+
+/// Whether the compiler knows the expression's type without what `tracing` would do with it.
+fn has_own_type(expression: TokenStream) -> bool {
+    !expression.into_iter().any(|token| match token {
+        TokenTree::Ident(name) => name == "None",
+        TokenTree::Group(group) => !has_own_type(group.stream()),
+        _ => false,
+    })
 }
 
 /// A warning at the user's tokens: the use of something deprecated, for want of another way.

@@ -40,7 +40,8 @@ impl Parse for Function {
 }
 
 impl Function {
-    /// The function with other statements in its braces.
+    /// The function with other statements in its braces. These are the user's, for the compiler takes a
+    /// function with others for one of ours, and says nothing of it when it is dead.
     pub fn with_body(&self, statements: &TokenStream) -> TokenStream {
         let Self {
             attributes,
@@ -48,9 +49,11 @@ impl Function {
             defaultness,
             signature,
             inner,
-            ..
+            body,
         } = self;
-        quote! { #(#attributes)* #visibility #defaultness #signature { #(#inner)* #statements } }
+        let mut braces = Group::new(Delimiter::Brace, quote!(#(#inner)* #statements));
+        braces.set_span(body.span());
+        quote!(#(#attributes)* #visibility #defaultness #signature #braces)
     }
 }
 

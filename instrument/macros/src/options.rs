@@ -20,8 +20,6 @@ pub struct Options {
     pub err: Option<Format>,
     /// How the returned value is written, where it is wanted.
     pub ret: Option<Format>,
-    /// Constant that `target` names.
-    pub target: Option<Path>,
     /// Expressions of options that have no meaning from outside.
     pub unevaluated: Vec<Expr>,
     /// Options that nobody knows, each with what is wrong with it.
@@ -133,7 +131,7 @@ impl Options {
             "name" => self.name = Some(value(input)?),
             "target" => {
                 if let Name::Constant(path) = value(input)? {
-                    self.target = Some(path);
+                    self.unevaluated.push(syn::parse_quote!(#path));
                 }
             }
             "parent" | "follows_from" => self.unevaluated.push(value(input)?),
