@@ -4,64 +4,72 @@
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::punctuated::Punctuated;
-use syn::spanned::Spanned;
 use syn::{FnArg, Pat, PatType, ReturnType, Token, Type, parse_quote, parse_quote_spanned};
 
-use crate::expand::{Call, local};
-use crate::function::Function;
+use crate::expand::Call;
+use crate::function::{Function, braces_of};
 use crate::returns::{self, Returns};
 use crate::wrapper::Wrapper;
 
 /// The function with its markers.
 pub fn function(mut function: Function, call: &Call<'_>) -> TokenStream {
-    let body = &function.body;
     let arguments = move_into_body(&mut function.signature.inputs);
-    let capture = call.fields.capture();
     let returned = &function.signature.output;
-    let output = returns::output(returned, body.span_open());
+    let output = returns::output(returned, function.body.span_open());
     let wrapped = if Returns::of(returned) == Returns::Never {
-        quote! {
-            ::exoscope::__private::FutureCall::new(
-                __ExoscopeFunction,
-                ::exoscope::__private::Anything,
-                async move { #arguments #capture #body },
-            )
-        }
+        never(&function, call, &arguments)
     } else {
-        let in_body = returns::in_body(returned, body.span_open());
-        let result = local("result");
-        let at_type = Span::mixed_site().located_at(match returned {
-            ReturnType::Default => body.span_open(),
-            ReturnType::Type(_, ty) => ty.span(),
-        });
-        // Tells the compiler the type of every `return` and `?` in the body.
-        let typed = quote_spanned! {at_type=>
-            if let ::core::option::Option::Some(#result) =
-                ::core::option::Option::None::<#in_body>
-            {
-                return #result;
-            }
-        };
-        let future = quote! {
-            async move {
-                #arguments
-                #capture
-                let #result: #in_body = { #typed #body };
-                #[allow(unreachable_code)]
-                #result
-            }
-        };
-        Wrapper::FUTURE.wrap(&future, call)
+        Wrapper::FUTURE.wrap(&future(&function, call, &arguments), call)
     };
     function.signature.asyncness = None;
     // The tokens are of this crate's edition, in which `impl Trait` captures every generic
     // parameter and lifetime, as an `async fn` does in all editions.
-    let here = Span::mixed_site();
+    let here = call.at_returned();
     let future = quote_spanned!(here=> impl ::core::future::Future<Output = #output>);
     let future: Type = Type::Verbatim(future);
     let arrow = parse_quote_spanned!(here=> ->);
     function.signature.output = ReturnType::Type(arrow, Box::new(future));
     function.with_body(&call.before(&wrapped))
+}
+
+/// The future of a function that returns `!`.
+fn never(function: &Function, call: &Call<'_>, arguments: &TokenStream) -> TokenStream {
+    let capture = call.fields.capture();
+    let statements = function.body.stream();
+    quote! {
+        ::exoscope::__private::FutureCall::new(
+            __ExoscopeFunction,
+            ::exoscope::__private::Anything,
+            async move { #arguments #capture #statements },
+        )
+    }
+}
+
+/// The future of any other function.
+fn future(function: &Function, call: &Call<'_>, arguments: &TokenStream) -> TokenStream {
+    let body = &function.body;
+    let returned = &function.signature.output;
+    let in_body = returns::in_body(returned, body.span_open());
+    let at_type = call.at_returned();
+    let result = Ident::new("result", at_type);
+    // Tells the compiler the type of every `return` and `?` in the body.
+    let typed = quote_spanned! {at_type=>
+        if let ::core::option::Option::Some(#result) = ::core::option::Option::None::<#in_body> {
+            return #result;
+        }
+    };
+    let statements = body.stream();
+    let body = braces_of(body, quote!(#typed #statements));
+    let capture = call.fields.capture();
+    quote! {
+        async move {
+            #arguments
+            #capture
+            let #result: #in_body = #body;
+            #[allow(unreachable_code)]
+            #result
+        }
+    }
 }
 
 /// The statements that make a future own its arguments, in the order in which an `async fn` would

@@ -5,11 +5,13 @@
 //! before it that could return another one. Fields are captured at the beginning of the `async`
 //! block that is the last expression or is put into its box.
 
-use proc_macro2::{Delimiter, Group, TokenStream};
+use proc_macro2::{Group, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::parse::Parser;
 use syn::visit::Visit;
 use syn::{Block, Expr, ExprAsync, Stmt};
+
+use crate::function::braces_of;
 
 /// The body with `wrap` around what its last expression boxes, or `None` where that box is not to
 /// be seen.
@@ -35,9 +37,7 @@ pub fn capture_inside(body: &Group, capture: &TokenStream) -> Option<Group> {
     let inside = &future.block.stmts;
     let inside = quote!(#capture #(#inside)*);
     future.block.stmts = vec![Stmt::Expr(Expr::Verbatim(inside), None)];
-    let mut group = Group::new(Delimiter::Brace, quote!(#(#statements)* #last));
-    group.set_span(body.span());
-    Some(group)
+    Some(braces_of(body, quote!(#(#statements)* #last)))
 }
 
 /// The body's statements but the last, and the expression that the last one is.

@@ -26,7 +26,7 @@ pub fn function(function: Function, options: &Options) -> syn::Result<TokenStrea
         unevaluated: unevaluated(&arguments, &fields, options),
         fields,
         returned: match &function.signature.output {
-            ReturnType::Default => function.signature.ident.span(),
+            ReturnType::Default => function.body.span_open(),
             ReturnType::Type(_, ty) => ty.span(),
         },
         options,
@@ -68,6 +68,11 @@ impl Call<'_> {
         quote!(#declaration #unevaluated #body)
     }
 
+    /// Tokens of ours that stand where the return type does, so that errors do.
+    pub fn at_returned(&self) -> Span {
+        Span::mixed_site().located_at(self.returned)
+    }
+
     /// The inspector of a return value, whose type `kind` names.
     pub fn inspector(&self, kind: &TokenStream) -> TokenStream {
         let debug = (self.options.err == Some(Format::Debug)).then(|| quote!(, Debug));
@@ -84,7 +89,7 @@ impl Call<'_> {
             }
         );
         let format = format_ident!("{format:?}");
-        let at = Span::mixed_site().located_at(self.returned);
+        let at = self.at_returned();
         quote_spanned!(at=> ::exoscope::__inspect_returned!(#inspector, #kind, #part, #format))
     }
 }
@@ -155,7 +160,7 @@ fn synchronous(function: &Function, call: &Call<'_>) -> TokenStream {
     let inspector = local("inspector");
     let inspect = call.inspector(&quote!(::exoscope::__private::Kind::of(&#result)));
     let capture = call.fields.capture();
-    let run = run(function, &returned);
+    let run = run(function, &returned, call);
     quote! {
         let #state = ::exoscope::__private::State::<__ExoscopeFunction>::new();
         let #open = #state.enter();
@@ -170,7 +175,7 @@ fn synchronous(function: &Function, call: &Call<'_>) -> TokenStream {
 fn never(function: &Function, call: &Call<'_>) -> TokenStream {
     let (state, open) = (local("state"), local("open"));
     let capture = call.fields.capture();
-    let run = run(function, &quote!(!));
+    let run = run(function, &quote!(!), call);
     quote! {
         let #state = ::exoscope::__private::State::<__ExoscopeFunction>::new();
         let #open = #state.enter();
@@ -181,18 +186,19 @@ fn never(function: &Function, call: &Call<'_>) -> TokenStream {
 
 /// The body of a synchronous function: in the function itself where that makes a difference and can
 /// be, and else as a closure.
-fn run(function: &Function, returned: &TokenStream) -> TokenStream {
+fn run(function: &Function, returned: &TokenStream, call: &Call<'_>) -> TokenStream {
     let tracks = |attribute: &Attribute| attribute.path().is_ident("track_caller");
     let in_place = function.attributes.iter().any(tracks);
     let body = in_place.then(|| in_place::body(&function.body, returned));
     body.flatten()
-        .unwrap_or_else(|| run_body(returned, &function.body))
+        .unwrap_or_else(|| run_body(returned, &function.body, call))
 }
 
 /// The body as a closure, so that `return` and `?` in it stay within the call. The closure is not
 /// `move`: arguments that the body does not move stay where they are and are dropped in their order.
-pub fn run_body(returned: &TokenStream, body: &Group) -> TokenStream {
-    quote!(::exoscope::__private::body(|| -> #returned #body))
+pub fn run_body(returned: &TokenStream, body: &Group, call: &Call<'_>) -> TokenStream {
+    let at = call.at_returned();
+    quote_spanned!(at=> ::exoscope::__private::body(|| -> #returned #body))
 }
 
 /// A local variable that the user's tokens can not see.

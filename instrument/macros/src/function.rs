@@ -51,10 +51,16 @@ impl Function {
             inner,
             body,
         } = self;
-        let mut braces = Group::new(Delimiter::Brace, quote!(#(#inner)* #statements));
-        braces.set_span(body.span());
+        let braces = braces_of(body, quote!(#(#inner)* #statements));
         quote!(#(#attributes)* #visibility #defaultness #signature #braces)
     }
+}
+
+/// The body's braces with other statements in them, for the compiler the user's as before.
+pub fn braces_of(body: &Group, statements: TokenStream) -> Group {
+    let mut braces = Group::new(Delimiter::Brace, statements);
+    braces.set_span(body.span());
+    braces
 }
 
 impl ToTokens for Function {

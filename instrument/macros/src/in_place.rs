@@ -7,6 +7,8 @@ use syn::parse::Parser;
 use syn::visit_mut::{VisitMut, visit_expr_mut, visit_stmt_mut};
 use syn::{Block, Expr, ExprReturn, Lifetime, Macro, Stmt};
 
+use crate::function::braces_of;
+
 /// The body as a block whose `return`s leave the block with a value of the type `returned`, or `None`
 /// where something in it could leave the function unseen.
 pub fn body(body: &Group, returned: &TokenStream) -> Option<TokenStream> {
@@ -22,8 +24,6 @@ pub fn body(body: &Group, returned: &TokenStream) -> Option<TokenStream> {
         return None;
     }
     let label = &returns.label;
-    let mut block = Group::new(body.delimiter(), quote!(#(#statements)*));
-    block.set_span(body.span());
     let result = Ident::new("result", Span::mixed_site());
     // Never runs. What follows the block can be reached, for all that the compiler knows, also where
     // the body panics, and nothing is said about it.
@@ -34,7 +34,8 @@ pub fn body(body: &Group, returned: &TokenStream) -> Option<TokenStream> {
             }
         }
     });
-    Some(quote!(#label: { #leave #block }))
+    let block = braces_of(body, quote!(#leave #(#statements)*));
+    Some(quote!(#label: #block))
 }
 
 /// Makes every `return` of the function a `break`.

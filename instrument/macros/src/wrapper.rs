@@ -1,7 +1,7 @@
 //! What a function returns to be polled, as a call.
 
-use proc_macro2::{Group, Span, TokenStream};
-use quote::{ToTokens, format_ident, quote};
+use proc_macro2::{Group, Ident, Span, TokenStream};
+use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::{Expr, ReturnType};
 
 use crate::expand::{Call, local, run_body};
@@ -48,29 +48,31 @@ impl Wrapper {
 
     /// The future or stream `made`, of which the compiler knows what comes out of it before it is
     /// asked. `returned` has the same.
-    fn typed(&self, made: &TokenStream, returned: &ReturnType) -> TokenStream {
+    fn typed(&self, made: &TokenStream, returned: &ReturnType, call: &Call<'_>) -> TokenStream {
         let (function, ty) = match returns::polled_output(returned) {
             Some(output) => (self.with, output.to_token_stream()),
             None => (self.with_of, returns::in_body(returned, Span::mixed_site())),
         };
-        let function = format_ident!("{function}");
-        quote!(::exoscope::__private::#function::<#ty, _>(#made))
+        let at = call.at_returned();
+        let function = Ident::new(function, at);
+        quote_spanned!(at=> ::exoscope::__private::#function::<#ty, _>(#made))
     }
 
     /// The body of a function that returns `impl Future` or `impl Stream`: what it returns is the call.
     pub fn of_returned(&self, function: &Function, call: &Call<'_>) -> TokenStream {
         let body = with_capture(&function.body, call);
-        let made = run_body(&quote!(_), &body);
-        self.wrap(&self.typed(&made, &function.signature.output), call)
+        let made = run_body(&quote!(_), &body, call);
+        self.wrap(&self.typed(&made, &function.signature.output, call), call)
     }
 
     /// The body of a function that returns a boxed future or stream: what is in the box is the call.
     pub fn of_boxed(&self, function: &Function, call: &Call<'_>) -> TokenStream {
         let body = with_capture(&function.body, call);
         let returned = &function.signature.output;
-        let wrap = |boxed: &Expr| self.wrap(&self.typed(&boxed.to_token_stream(), returned), call);
+        let wrap =
+            |boxed: &Expr| self.wrap(&self.typed(&boxed.to_token_stream(), returned, call), call);
         boxed::wrap_inside(&body.stream(), wrap).unwrap_or_else(|| {
-            let made = run_body(&returns::in_body(returned, body.span_open()), &body);
+            let made = run_body(&returns::in_body(returned, body.span_open()), &body, call);
             boxed::wrap_again(&self.wrap(&made, call), Span::mixed_site())
         })
     }
