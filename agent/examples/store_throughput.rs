@@ -98,5 +98,6 @@ fn call(id: u64, functions: u64, begin_ns: u64) -> Call {
         } else {
             Outcome::Ok
         },
+        items: None,
     }
 }

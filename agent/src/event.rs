@@ -34,6 +34,19 @@ pub struct Call {
     pub self_ns: u64,
     /// How it ended.
     pub outcome: Outcome,
+    /// Items that it gave, where it is a stream.
+    pub items: Option<u32>,
+}
+
+/// Fields of a call, or what it returned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fields {
+    /// Number of the call.
+    pub call: u64,
+    /// A JSON object.
+    pub json: String,
+    /// Something did not fit.
+    pub truncated: bool,
 }
 
 /// What the error or panic of a call said.
@@ -102,6 +115,8 @@ pub struct FunctionCounts {
     pub replaced: u64,
     /// Error messages lost.
     pub lost_detail: u64,
+    /// Fields or returned values lost.
+    pub lost_fields: u64,
     /// Ended calls by power of two of their nanoseconds.
     pub histogram: [u64; HISTOGRAM_BUCKETS],
 }
@@ -137,6 +152,8 @@ pub struct Batch {
     pub calls: Vec<Call>,
     /// Details of calls in this or an earlier batch.
     pub errors: Vec<ErrorDetail>,
+    /// Fields of calls in this, an earlier or a later batch; several of one call add up.
+    pub fields: Vec<Fields>,
     /// Ends without a beginning.
     pub unmatched: Vec<UnmatchedExit>,
     /// All open calls, where this turn looked: they replace those of the last look.

@@ -9,8 +9,12 @@ use aya_ebpf::{
     maps::ring_buf::RingBufEntry,
 };
 use exoscope_abi::{
+    field::TRUNCATED,
     probe::ErrorDetail,
-    record::{CallRecord, ErrorRecord, KIND_LEN, MESSAGE_LEN, RecordKind},
+    record::{
+        CallRecord, ErrorRecord, FIELDS_ROOM, FIELDS_ROOM_SMALL, FieldsRecord, KIND_LEN,
+        LinkRecord, MESSAGE_LEN, RecordKind,
+    },
 };
 
 use crate::{maps::RINGS, totals::Totals};
@@ -37,28 +41,32 @@ pub fn call(record: CallRecord, totals: Totals) {
     }
 }
 
-/// Submits what the target says of an error, or counts it as lost.
+/// Submits what the target says of an error or, while the call is `open`, of a panic; or counts it
+/// as lost where the function is known.
 #[inline(always)]
-pub fn error(detail: u64, function: u32, id: u64, end_ns: u64, totals: Totals) {
+pub fn error(detail: u64, id: u64, at_ns: u64, open: bool, totals: Option<Totals>) {
     // SAFETY: the helper checks the target's address and fails where it is not readable.
     let Ok(detail) = (unsafe { bpf_probe_read_user(detail as *const ErrorDetail) }) else {
-        totals.lost_detail();
+        if let Some(totals) = totals {
+            totals.lost_detail();
+        }
         return;
     };
     let Some(mut entry) = reserve::<ErrorRecord>() else {
-        totals.lost_detail();
+        if let Some(totals) = totals {
+            totals.lost_detail();
+        }
         return;
     };
     let record = entry.as_mut_ptr();
     // SAFETY: the ring gave memory for a whole record; every field is written, the byte arrays up
     // to the lengths beside them.
     unsafe {
-        (&raw mut (*record).kind).write(RecordKind::Error as u32);
-        (&raw mut (*record).function).write(function);
-        (&raw mut (*record).id).write(id);
-        (&raw mut (*record).end_ns).write(end_ns);
+        (&raw mut (*record).kind).write(RecordKind::Error as u16);
+        (&raw mut (*record).open).write(u16::from(open));
         (&raw mut (*record).truncated).write(detail.truncated);
-        (&raw mut (*record).reserved).write(0);
+        (&raw mut (*record).id).write(id);
+        (&raw mut (*record).at_ns).write(at_ns);
         let kind_len = read_text::<KIND_LEN>(
             (&raw mut (*record).type_name).cast(),
             detail.kind,
@@ -73,6 +81,60 @@ pub fn error(detail: u64, function: u32, id: u64, end_ns: u64, totals: Totals) {
         (&raw mut (*record).message_len).write(message_len);
     }
     entry.submit(FLAGS);
+}
+
+/// Submits a call's encoded fields, or counts them as lost. `size` is that of the marker.
+#[inline(always)]
+pub fn fields(address: u64, size: u64, id: u64, at_ns: u64, totals: Totals) {
+    let submitted = if (size as u32 as usize) < FIELDS_ROOM_SMALL {
+        fields_of::<FIELDS_ROOM_SMALL>(address, size, id, at_ns)
+    } else {
+        fields_of::<FIELDS_ROOM>(address, size, id, at_ns)
+    };
+    if submitted.is_none() {
+        totals.lost_fields();
+    }
+}
+
+#[inline(always)]
+fn fields_of<const N: usize>(address: u64, size: u64, id: u64, at_ns: u64) -> Option<()> {
+    let mut entry = reserve::<FieldsRecord<N>>()?;
+    let record = entry.as_mut_ptr();
+    // SAFETY: the ring gave memory for a whole record; every field is written, the bytes up to the
+    // length beside them.
+    let failed = unsafe {
+        (&raw mut (*record).kind).write(RecordKind::Fields as u16);
+        (&raw mut (*record).truncated).write(u16::from(size & TRUNCATED != 0));
+        (&raw mut (*record).id).write(id);
+        (&raw mut (*record).at_ns).write(at_ns);
+        // The mask shows the verifier that the length fits; no honest one is changed by it. Without
+        // the black box the compiler would leave it out.
+        let len = core::hint::black_box(size as u32) & (N - 1) as u32;
+        (&raw mut (*record).len).write(len);
+        read_user_raw((&raw mut (*record).bytes).cast(), len, address as *const _)
+    };
+    if failed != 0 {
+        entry.discard(FLAGS);
+        return None;
+    }
+    entry.submit(FLAGS);
+    Some(())
+}
+
+/// Submits what a token stands for. Where it does not fit, the calls that name the token have no
+/// parent.
+#[inline(always)]
+pub fn link(token: u64, call: u64, at_ns: u64) {
+    if let Some(mut entry) = reserve::<LinkRecord>() {
+        entry.write(LinkRecord {
+            kind: RecordKind::Link as u16,
+            reserved: [0; 3],
+            token,
+            call,
+            at_ns,
+        });
+        entry.submit(FLAGS);
+    }
 }
 
 /// Copies at most `N` bytes of the target's memory; gives back how many.

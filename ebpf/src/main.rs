@@ -1,7 +1,8 @@
 //! The BPF programs of exoscope.
 //!
 //! Three programs take the markers ([`marker`]): `entry` puts a call into the table of open calls
-//! ([`table`]), `exit` and `error` take it out and submit one record ([`emit`]). Apart from the
+//! ([`table`]), `exit` and `error` take it out and submit one record ([`emit`]). What some calls have
+//! besides, fields and links and the messages of panics, is in [`extras`]. Apart from the
 //! records, every program counts ([`totals`]), so that the agent can prove that nothing is missing.
 //! The agent sets [`config`] and the sizes of [`maps`] when it loads the object.
 #![no_std]
@@ -12,6 +13,7 @@
 mod atomic;
 mod config;
 mod emit;
+mod extras;
 mod log;
 mod maps;
 mod marker;

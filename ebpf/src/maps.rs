@@ -1,7 +1,7 @@
 //! The maps. The agent sets their numbers of entries before it loads the object.
 
 use aya_ebpf::{
-    btf_maps::{Array, ArrayOfMaps, RingBuf},
+    btf_maps::{Array, ArrayOfMaps, LruHashMap, RingBuf},
     macros::btf_map,
 };
 use exoscope_abi::{record::CallRecord, table::Bucket, totals::FunctionTotals};
@@ -32,6 +32,10 @@ pub static NUMBERS: Array<Counter, 1> = Array::new();
 /// One ring buffer per CPU: one shared by several busy threads collapses.
 #[btf_map]
 pub static RINGS: ArrayOfMaps<RingBuf<CallRecord, 4096>, 1> = ArrayOfMaps::new();
+
+/// What tokens stand for: the numbers of calls. The oldest ones are forgotten where there are more.
+#[btf_map]
+pub static LINKS: LruHashMap<u64, u64, 1> = LruHashMap::new();
 
 /// One word: the [`exoscope_abi::Phase`] of the session, which the agent sets.
 #[btf_map]

@@ -13,6 +13,7 @@ use aya_ebpf::{
 };
 use exoscope_abi::{
     Outcome, Phase,
+    probe::TOKEN,
     record::{CallRecord, RecordKind},
     table::OpenCall,
 };
@@ -20,7 +21,7 @@ use exoscope_abi::{
 use crate::{
     atomic, config, emit,
     log::debug,
-    maps::{NUMBERS, PHASE},
+    maps::{LINKS, NUMBERS, PHASE},
     table::{self, Slot},
     totals::Totals,
 };
@@ -62,18 +63,18 @@ pub fn empty_end(_ctx: ProbeContext) -> u32 {
 }
 
 #[inline(always)]
-fn argument(ctx: &ProbeContext, index: usize) -> u64 {
+pub fn argument(ctx: &ProbeContext, index: usize) -> u64 {
     ctx.arg(index).unwrap_or(0)
 }
 
 #[inline(always)]
-fn site_function(ctx: &ProbeContext) -> u32 {
+pub fn site_function(ctx: &ProbeContext) -> u32 {
     // SAFETY: the context is the one this program was called with.
     unsafe { bpf_get_attach_cookie(ctx.regs.cast()) as u32 }
 }
 
 #[inline(always)]
-fn phase() -> u64 {
+pub fn phase() -> u64 {
     match PHASE.get_ptr(0) {
         // SAFETY: the word lies in the map; the agent changes it at any time.
         Some(phase) => unsafe { phase.read_volatile() },
@@ -87,7 +88,7 @@ fn thread() -> u32 {
 }
 
 #[inline(always)]
-fn now() -> u64 {
+pub fn now() -> u64 {
     // SAFETY: the helper only reads the clock.
     unsafe { bpf_ktime_get_ns() }
 }
@@ -150,12 +151,17 @@ fn begin(ctx: &ProbeContext) -> Option<()> {
 }
 
 /// Address and number of the innermost captured call at or outside of `call`, or zeros: calls whose
-/// function was not chosen, or that began before the session, are passed over.
+/// function was not chosen, or that began before the session, are passed over. A call that a link
+/// leads to has a number only.
 #[inline(always)]
-fn captured_parent(mut call: u64) -> (u64, u64) {
+pub fn captured_parent(mut call: u64) -> (u64, u64) {
     for _ in 0..ANCESTORS {
         if call == 0 {
             break;
+        }
+        if call & TOKEN != 0 {
+            // SAFETY: the number is read at once; the map may give its place to another token.
+            return (0, unsafe { LINKS.get(&call) }.copied().unwrap_or(0));
         }
         if let Some(slot) = table::find(call) {
             // SAFETY: the slot lies in the map.
@@ -175,15 +181,16 @@ fn replace(stale: Slot) {
     let old = unsafe { stale.call.read() };
     if let Some(totals) = Totals::of(old.function) {
         totals.replaced();
-        let record = record_of(&old, RecordKind::Call, now(), Outcome::Unfinished as u32);
+        let record = record_of(&old, now(), Outcome::Unfinished as u32, 0);
         emit::call(record, totals);
     }
 }
 
 #[inline(always)]
-fn record_of(call: &OpenCall, kind: RecordKind, end_ns: u64, outcome: u32) -> CallRecord {
+fn record_of(call: &OpenCall, end_ns: u64, outcome: u32, items: u32) -> CallRecord {
     CallRecord {
-        kind: kind as u32,
+        kind: RecordKind::Call as u16,
+        outcome: outcome as u16,
         function: call.function,
         id: call.id,
         parent: call.parent,
@@ -191,7 +198,7 @@ fn record_of(call: &OpenCall, kind: RecordKind, end_ns: u64, outcome: u32) -> Ca
         end_ns,
         child_ns: call.child_ns,
         tid: thread(),
-        outcome,
+        items,
     }
 }
 
@@ -204,16 +211,17 @@ fn end(ctx: &ProbeContext, detail: u64) -> Option<()> {
     }
     let capturing = phase == Phase::Capturing as u64;
     let function = site_function(ctx);
-    let outcome = argument(ctx, 2) as u32;
+    let ended = argument(ctx, 2);
+    let (outcome, items) = (ended as u32, (ended >> 32) as u32);
     let totals = Totals::of(function)?;
     let seen = if config::exits_only() {
         if capturing {
-            end_only(ctx, function, outcome, end_ns, totals)
+            end_only(ctx, function, (outcome, items), end_ns, totals)
         } else {
             Some(0)
         }
     } else {
-        end_open(ctx, outcome, end_ns, totals)
+        end_open(ctx, (outcome, items), end_ns, totals)
     };
     let id = match seen {
         Some(id) => id,
@@ -229,14 +237,19 @@ fn end(ctx: &ProbeContext, detail: u64) -> Option<()> {
         }
     };
     if detail != 0 && id != 0 {
-        emit::error(detail, function, id, end_ns, totals);
+        emit::error(detail, id, end_ns, false, Some(totals));
     }
     Some(())
 }
 
 /// Ends a call that is in the table and gives back its number; `None` for one that is not.
 #[inline(always)]
-fn end_open(ctx: &ProbeContext, outcome: u32, end_ns: u64, totals: Totals) -> Option<u64> {
+fn end_open(
+    ctx: &ProbeContext,
+    (outcome, items): (u32, u32),
+    end_ns: u64,
+    totals: Totals,
+) -> Option<u64> {
     let slot = table::find(argument(ctx, 1))?;
     // SAFETY: the slot lies in the map.
     let call = unsafe { slot.call.read() };
@@ -254,7 +267,7 @@ fn end_open(ctx: &ProbeContext, outcome: u32, end_ns: u64, totals: Totals) -> Op
             }
         }
     }
-    emit::call(record_of(&call, RecordKind::Call, end_ns, outcome), totals);
+    emit::call(record_of(&call, end_ns, outcome, items), totals);
     Some(call.id)
 }
 
@@ -264,7 +277,7 @@ fn end_open(ctx: &ProbeContext, outcome: u32, end_ns: u64, totals: Totals) -> Op
 fn end_only(
     ctx: &ProbeContext,
     function: u32,
-    outcome: u32,
+    (outcome, items): (u32, u32),
     end_ns: u64,
     totals: Totals,
 ) -> Option<u64> {
@@ -274,7 +287,8 @@ fn end_only(
     }
     totals.ended(outcome, end_ns.saturating_sub(start_ns));
     let record = CallRecord {
-        kind: RecordKind::Exit as u32,
+        kind: RecordKind::Exit as u16,
+        outcome: outcome as u16,
         function,
         id: argument(ctx, 1),
         parent: argument(ctx, 3),
@@ -282,7 +296,7 @@ fn end_only(
         end_ns,
         child_ns: 0,
         tid: thread(),
-        outcome,
+        items,
     };
     emit::call(record, totals);
     Some(record.id)
@@ -291,7 +305,8 @@ fn end_only(
 #[inline(always)]
 fn without_start(function: u32, outcome: u32, end_ns: u64) -> CallRecord {
     CallRecord {
-        kind: RecordKind::Unmatched as u32,
+        kind: RecordKind::Unmatched as u16,
+        outcome: outcome as u16,
         function,
         id: 0,
         parent: 0,
@@ -299,6 +314,6 @@ fn without_start(function: u32, outcome: u32, end_ns: u64) -> CallRecord {
         end_ns,
         child_ns: 0,
         tid: thread(),
-        outcome,
+        items: 0,
     }
 }

@@ -47,6 +47,8 @@ impl Totals {
         replaced);
     counter!(/// A message that could not be read or submitted.
         lost_detail);
+    counter!(/// Fields that could not be read or submitted.
+        lost_fields);
 
     /// A call ended.
     #[inline(always)]

@@ -70,15 +70,13 @@ impl Capture {
     const fn program(self, probe: Probe) -> Option<Program> {
         match (self, probe) {
             (_, Probe::ForkGuard) => Some(Program::EmptyEntry),
-            (
-                _,
-                Probe::Fields
-                | Probe::PollBegin
-                | Probe::PollEnd
-                | Probe::Wake
-                | Probe::Link
-                | Probe::Panic,
-            ) => None,
+            (_, Probe::PollBegin | Probe::PollEnd | Probe::Wake)
+            | (Self::EmptyFull | Self::EmptyExits, Probe::Fields | Probe::Link | Probe::Panic) => {
+                None
+            }
+            (_, Probe::Fields) => Some(Program::Fields),
+            (_, Probe::Link) => Some(Program::Link),
+            (_, Probe::Panic) => Some(Program::Panic),
             (Self::Exits | Self::EmptyExits, Probe::Entry) => None,
             (Self::EmptyFull, Probe::Entry) => Some(Program::EmptyEntry),
             (Self::EmptyFull | Self::EmptyExits, _) => Some(Program::EmptyEnd),
@@ -88,6 +86,18 @@ impl Capture {
         }
     }
 }
+
+/// The probes that are attached, in this order: entries last, so that no call begins of which
+/// something would not be seen.
+const ATTACHED: [Probe; 7] = [
+    Probe::ForkGuard,
+    Probe::Link,
+    Probe::Panic,
+    Probe::Fields,
+    Probe::Error,
+    Probe::Exit,
+    Probe::Entry,
+];
 
 /// What is attached to one binary of the target.
 pub struct BinaryPlan<'a> {
@@ -101,6 +111,8 @@ pub struct BinaryPlan<'a> {
     pub pid: u32,
     /// Ends of a call.
     pub capture: Capture,
+    /// Whether fields and returned values are captured.
+    pub fields: bool,
     /// Byte of the marker.
     pub byte: MarkerByte,
 }
@@ -159,7 +171,7 @@ impl BinaryPlan<'_> {
     /// # Errors
     /// Where the kernel refuses or the process has ended; nothing stays attached then.
     pub fn attach(&self, programs: &Programs) -> Result<Links, AttachError> {
-        let links: Result<Vec<_>, _> = [Probe::ForkGuard, Probe::Error, Probe::Exit, Probe::Entry]
+        let links: Result<Vec<_>, _> = ATTACHED
             .into_iter()
             .filter_map(|probe| self.link(programs, probe).transpose())
             .collect();
@@ -178,10 +190,17 @@ impl BinaryPlan<'_> {
         offsets
     }
 
+    /// The program for a probe, or `None` where the probe is not attached.
+    fn program(&self, probe: Probe) -> Option<Program> {
+        self.capture
+            .program(probe)
+            .filter(|_| self.fields || probe != Probe::Fields)
+    }
+
     /// Number of sites that are attached to.
     pub fn sites(&self) -> usize {
         self.chosen()
-            .filter(|(site, _)| self.capture.program(site.probe).is_some())
+            .filter(|(site, _)| self.program(site.probe).is_some())
             .count()
     }
 
@@ -204,14 +223,17 @@ impl BinaryPlan<'_> {
     /// raises the start.
     fn semaphore(&self, site: &Site) -> u64 {
         match (self.capture, site.probe) {
-            (Capture::Full | Capture::Exits, Probe::Error) => site.detail_semaphore,
+            (
+                Capture::Full | Capture::Exits,
+                Probe::Error | Probe::Fields | Probe::Link | Probe::Panic,
+            ) if self.program(site.probe).is_some() => site.detail_semaphore,
             (Capture::Exits, Probe::Exit) => site.start_semaphore,
             _ => 0,
         }
     }
 
     fn link(&self, programs: &Programs, probe: Probe) -> Result<Option<OwnedFd>, AttachError> {
-        let Some(program) = self.capture.program(probe) else {
+        let Some(program) = self.program(probe) else {
             return Ok(None);
         };
         let mut sites: Vec<_> = self

@@ -46,6 +46,9 @@ const RING_BOUNDS: (u64, u64) = (1 << 16, 1 << 30);
 /// Shards of the totals at most: more CPUs share.
 const MAX_SHARDS: u32 = 16;
 
+/// Tokens that are remembered: the oldest ones are forgotten where there are more.
+const MAX_LINKS: u32 = 1 << 14;
+
 /// Why the programs could not be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum ProgramsError {
@@ -84,6 +87,12 @@ pub enum Program {
     Exit,
     /// A call ends with an error.
     Error,
+    /// Fields of a call.
+    Fields,
+    /// A token stands for a call.
+    Link,
+    /// A panic begins.
+    Panic,
     /// Nothing, for `entry`.
     EmptyEntry,
     /// Nothing, for `exit` and `error`.
@@ -91,10 +100,13 @@ pub enum Program {
 }
 
 impl Program {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 8] = [
         Self::Entry,
         Self::Exit,
         Self::Error,
+        Self::Fields,
+        Self::Link,
+        Self::Panic,
         Self::EmptyEntry,
         Self::EmptyEnd,
     ];
@@ -105,6 +117,9 @@ impl Program {
             Self::Entry => "entry",
             Self::Exit => "exit",
             Self::Error => "error",
+            Self::Fields => "fields",
+            Self::Link => "link",
+            Self::Panic => "panic_begins",
             Self::EmptyEntry => "empty_entry",
             Self::EmptyEnd => "empty_end",
         }
@@ -138,6 +153,7 @@ impl Programs {
             .map_max_entries("TOTALS", shards * settings.functions)
             .map_max_entries("NUMBERS", cpus)
             .map_max_entries("RINGS", cpus)
+            .map_max_entries("LINKS", MAX_LINKS)
             .load(OBJECT)
             .map_err(|error| ProgramsError::Maps(with_causes(&error)))?;
         let rings = create_rings(&mut ebpf, cpus, settings.ring_bytes)?;
@@ -202,9 +218,11 @@ impl Programs {
 /// The descriptor of a map of one of the kinds that the object has.
 fn map_fd(map: &Map) -> Result<BorrowedFd<'_>, ProgramsError> {
     match map {
-        Map::Array(data) | Map::ArrayOfMaps(data) | Map::RingBuf(data) | Map::PerCpuArray(data) => {
-            Ok(data.fd().as_fd())
-        }
+        Map::Array(data)
+        | Map::ArrayOfMaps(data)
+        | Map::RingBuf(data)
+        | Map::PerCpuArray(data)
+        | Map::LruHashMap(data) => Ok(data.fd().as_fd()),
         _ => Err(ProgramsError::Object(
             "it has a map of an unknown kind".to_owned(),
         )),

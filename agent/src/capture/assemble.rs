@@ -3,15 +3,16 @@
 //! In `full` mode the programs have numbered the calls and their parents, and a record is a call.
 //! In `exits` mode a record names calls by address. A child ends before its parent, so the first
 //! child that names an address gives the parent its number in advance, and the parent takes it when
-//! it ends. That needs the records in the order of their ends; [`Assembler::release`] sorts them and
+//! it ends. Fields, links and panics of a call that is still open do the same. That needs the records in the order of their ends; [`Assembler::release`] sorts them and
 //! keeps back those that a slower CPU's ring might still precede.
 
 use std::collections::HashMap;
 
-use exoscope_abi::record::CallRecord;
+use exoscope_abi::probe::TOKEN;
+use exoscope_abi::record::{CallRecord, LinkRecord};
 
-use super::decode::{ErrorText, Record};
-use crate::event::{Batch, Call, ErrorDetail, Outcome, UnmatchedExit};
+use super::decode::{ErrorText, FieldsText, Record};
+use crate::event::{Batch, Call, ErrorDetail, Fields, Outcome, UnmatchedExit};
 
 /// Makes events of records.
 #[derive(Debug, Default)]
@@ -22,6 +23,8 @@ pub struct Assembler {
     held: Vec<Record>,
     /// Calls by address that a child has named as its parent.
     expected: HashMap<u64, Expected>,
+    /// Numbers of the calls that tokens stand for in `exits` mode.
+    links: HashMap<u64, u64>,
     /// Numbers given so far in `exits` mode.
     numbered: u64,
     /// Numbers of failed calls by address and end, for their error texts.
@@ -38,6 +41,9 @@ struct Expected {
     first_start: u64,
     child_ns: u64,
 }
+
+/// Tokens that are remembered in `exits` mode; all are forgotten where there are more.
+const LINKS: usize = 1 << 16;
 
 /// How long a failed call waits for the text of its error, in nanoseconds.
 const TEXT_WAIT_NS: u64 = 1_000_000_000;
@@ -57,9 +63,10 @@ impl Assembler {
         match record {
             Record::Call(record) => self.call(&record, batch),
             Record::Unmatched(record) => self.unmatched(&record, batch),
-            Record::Exit(_) => self.held.push(record),
-            Record::Error(_) if self.exits_only => self.held.push(record),
+            Record::Exit(_) | Record::Link(_) => self.held.push(record),
+            Record::Error(_) | Record::Fields(_) if self.exits_only => self.held.push(record),
             Record::Error(text) => batch.errors.push(detail(text.id, *text)),
+            Record::Fields(text) => batch.fields.push(fields(text.id, *text)),
         }
     }
 
@@ -78,10 +85,18 @@ impl Assembler {
             match record {
                 Record::Exit(record) => self.exit(&record, batch),
                 Record::Error(text) => {
-                    if let Some(id) = self.failed.remove(&(text.id, text.end_ns)) {
-                        batch.errors.push(detail(id, *text));
-                    }
+                    let id = if text.open {
+                        self.open_call(text.id, text.at_ns)
+                    } else {
+                        self.failed.remove(&(text.id, text.at_ns))
+                    };
+                    batch.errors.extend(id.map(|id| detail(id, *text)));
                 }
+                Record::Fields(text) => {
+                    let id = self.open_call(text.id, text.at_ns);
+                    batch.fields.extend(id.map(|id| fields(id, *text)));
+                }
+                Record::Link(record) => self.link(&record),
                 Record::Call(_) | Record::Unmatched(_) => {}
             }
         }
@@ -94,7 +109,7 @@ impl Assembler {
         self.malformed
     }
 
-    fn outcome(&mut self, number: u32) -> Option<Outcome> {
+    fn outcome(&mut self, number: u16) -> Option<Outcome> {
         let outcome = u8::try_from(number).ok().and_then(Outcome::from_number);
         if outcome.is_none() {
             self.malformed += 1;
@@ -140,6 +155,7 @@ impl Assembler {
         let duration = record.end_ns.saturating_sub(record.start_ns);
         let parent = match record.parent {
             0 => 0,
+            token if token & TOKEN != 0 => self.links.get(&token).copied().unwrap_or(0),
             address => self.expect(address, record.start_ns, duration),
         };
         if outcome != Outcome::Ok {
@@ -148,6 +164,24 @@ impl Assembler {
         batch
             .calls
             .push(call(record, id, parent, child_ns, outcome));
+    }
+
+    /// The number of the call that `call` names, which is open at `at_ns`; `None` where it is not
+    /// known.
+    fn open_call(&mut self, call: u64, at_ns: u64) -> Option<u64> {
+        if call & TOKEN != 0 {
+            return self.links.get(&call).copied();
+        }
+        Some(self.expect(call, at_ns, 0))
+    }
+
+    fn link(&mut self, record: &LinkRecord) {
+        if let Some(id) = self.open_call(record.call, record.at_ns) {
+            if self.links.len() == LINKS {
+                self.links.clear();
+            }
+            self.links.insert(record.token, id);
+        }
     }
 
     /// The number of the call at `address`, which is still open; adds a child to it.
@@ -181,7 +215,9 @@ fn end_of(record: &Record) -> (u64, bool) {
         Record::Call(record) | Record::Exit(record) | Record::Unmatched(record) => {
             (record.end_ns, false)
         }
-        Record::Error(text) => (text.end_ns, true),
+        Record::Error(text) => (text.at_ns, true),
+        Record::Fields(text) => (text.at_ns, false),
+        Record::Link(record) => (record.at_ns, false),
     }
 }
 
@@ -196,6 +232,15 @@ fn call(record: &CallRecord, id: u64, parent: u64, child_ns: u64, outcome: Outco
         duration_ns,
         self_ns: duration_ns.saturating_sub(child_ns),
         outcome,
+        items: record.items.checked_sub(1),
+    }
+}
+
+fn fields(call: u64, text: FieldsText) -> Fields {
+    Fields {
+        call,
+        json: text.json,
+        truncated: text.truncated,
     }
 }
 
@@ -215,7 +260,8 @@ mod tests {
 
     fn exit(address: u64, parent: u64, start_ns: u64, end_ns: u64) -> Record {
         Record::Exit(CallRecord {
-            kind: RecordKind::Exit as u32,
+            kind: RecordKind::Exit as u16,
+            outcome: 0,
             function: 0,
             id: address,
             parent,
@@ -223,7 +269,7 @@ mod tests {
             end_ns,
             child_ns: 0,
             tid: 1,
-            outcome: 0,
+            items: 0,
         })
     }
 
@@ -280,7 +326,8 @@ mod tests {
         };
         let text = ErrorText {
             id: 0x10,
-            end_ns: 100,
+            at_ns: 100,
+            open: false,
             kind: "E".to_owned(),
             message: "m".to_owned(),
             truncated: false,
@@ -298,6 +345,50 @@ mod tests {
         assembler.push(Record::Error(Box::new(text)), &mut batch);
         assembler.release(300, &mut batch);
         assert_eq!(batch.errors[0].call, batch.calls[0].id);
+    }
+
+    #[test]
+    fn fields_links_and_panics_find_the_open_call_at_their_address() {
+        let token = 3 << 3 | TOKEN;
+        let fields = |at_ns, json: &str| {
+            Record::Fields(Box::new(FieldsText {
+                id: 0x10,
+                at_ns,
+                json: json.to_owned(),
+                truncated: false,
+            }))
+        };
+        let link = Record::Link(LinkRecord {
+            kind: RecordKind::Link as u16,
+            reserved: [0; 3],
+            token,
+            call: 0x10,
+            at_ns: 130,
+        });
+        let panic = Record::Error(Box::new(ErrorText {
+            id: 0x10,
+            at_ns: 140,
+            open: true,
+            kind: "panic".to_owned(),
+            message: "m".to_owned(),
+            truncated: false,
+        }));
+        let batch = assemble(vec![
+            fields(20, "{}"),
+            exit(0x10, 0, 10, 100),
+            fields(125, "{\"a\":1}"),
+            link,
+            panic,
+            exit(0x10, 0, 120, 150),
+            exit(0x40, token, 160, 170),
+        ]);
+        let [first, second, linked] = &batch.calls[..] else {
+            panic!("three calls")
+        };
+        let of: Vec<u64> = batch.fields.iter().map(|fields| fields.call).collect();
+        assert_eq!(of, [first.id, second.id]);
+        assert_eq!(batch.errors[0].call, second.id);
+        assert_eq!(linked.parent, Some(second.id));
     }
 
     #[test]

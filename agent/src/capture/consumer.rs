@@ -222,6 +222,7 @@ fn ended(call: &OpenCall, outcome: Outcome, end_ns: u64) -> Call {
         duration_ns,
         self_ns: duration_ns.saturating_sub(call.child_ns),
         outcome,
+        items: None,
     }
 }
 

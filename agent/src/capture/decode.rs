@@ -1,6 +1,11 @@
 //! From bytes to records: the only place that looks at raw bytes of a ring.
 
-use exoscope_abi::record::{CallRecord, ErrorRecord, KIND_LEN, MESSAGE_LEN, RecordKind};
+use exoscope_abi::record::{
+    CallRecord, ErrorRecord, FIELDS_HEADER_LEN, FIELDS_ROOM, FIELDS_ROOM_SMALL, KIND_LEN,
+    LinkRecord, MESSAGE_LEN, RecordKind,
+};
+
+use super::fields;
 
 /// A record whose length and kind have been checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,8 +16,12 @@ pub enum Record {
     Exit(CallRecord),
     /// An end without a beginning.
     Unmatched(CallRecord),
-    /// What an error said.
+    /// What an error or a panic said.
     Error(Box<ErrorText>),
+    /// Fields of a call.
+    Fields(Box<FieldsText>),
+    /// A token stands for a call.
+    Link(LinkRecord),
 }
 
 /// What an error said, as text.
@@ -20,8 +29,10 @@ pub enum Record {
 pub struct ErrorText {
     /// Number or address of the call.
     pub id: u64,
-    /// When the call ended.
-    pub end_ns: u64,
+    /// When the call ended or, where it is still open, the panic began.
+    pub at_ns: u64,
+    /// The call is still open.
+    pub open: bool,
     /// Type of the error.
     pub kind: String,
     /// Message.
@@ -30,21 +41,35 @@ pub struct ErrorText {
     pub truncated: bool,
 }
 
+/// Fields, as text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FieldsText {
+    /// Number or address of the call.
+    pub id: u64,
+    /// When they were taken.
+    pub at_ns: u64,
+    /// A JSON object.
+    pub json: String,
+    /// Something did not fit, or made no sense.
+    pub truncated: bool,
+}
+
 /// Decodes one record; `None` where length and kind do not fit together.
 pub fn decode(bytes: &[u8]) -> Option<Record> {
-    let kind = u32::from_ne_bytes(*bytes.first_chunk()?);
-    if kind == RecordKind::Error as u32 {
-        return decode_error(bytes);
-    }
-    let record = decode_call(bytes)?;
-    if kind == RecordKind::Call as u32 {
-        Some(Record::Call(record))
-    } else if kind == RecordKind::Exit as u32 {
-        Some(Record::Exit(record))
-    } else if kind == RecordKind::Unmatched as u32 {
-        Some(Record::Unmatched(record))
-    } else {
-        None
+    const CALL: u16 = RecordKind::Call as u16;
+    const EXIT: u16 = RecordKind::Exit as u16;
+    const UNMATCHED: u16 = RecordKind::Unmatched as u16;
+    const ERROR: u16 = RecordKind::Error as u16;
+    const FIELDS: u16 = RecordKind::Fields as u16;
+    const LINK: u16 = RecordKind::Link as u16;
+    match u16::from_ne_bytes(*bytes.first_chunk()?) {
+        CALL => decode_call(bytes).map(Record::Call),
+        EXIT => decode_call(bytes).map(Record::Exit),
+        UNMATCHED => decode_call(bytes).map(Record::Unmatched),
+        ERROR => decode_error(bytes),
+        FIELDS => decode_fields(bytes),
+        LINK => decode_link(bytes),
+        _ => None,
     }
 }
 
@@ -53,6 +78,13 @@ fn decode_call(bytes: &[u8]) -> Option<CallRecord> {
     // SAFETY: the length is that of the type, every field is an integer, and the read does not
     // need alignment.
     Some(unsafe { bytes.as_ptr().cast::<CallRecord>().read_unaligned() })
+}
+
+fn decode_link(bytes: &[u8]) -> Option<Record> {
+    let bytes: &[u8; size_of::<LinkRecord>()] = bytes.try_into().ok()?;
+    // SAFETY: as in `decode_call`.
+    let record = unsafe { bytes.as_ptr().cast::<LinkRecord>().read_unaligned() };
+    Some(Record::Link(record))
 }
 
 fn decode_error(bytes: &[u8]) -> Option<Record> {
@@ -67,10 +99,32 @@ fn decode_error(bytes: &[u8]) -> Option<Record> {
         .get(..(record.message_len as usize).min(MESSAGE_LEN))?;
     Some(Record::Error(Box::new(ErrorText {
         id: record.id,
-        end_ns: record.end_ns,
+        at_ns: record.at_ns,
+        open: record.open != 0,
         kind: String::from_utf8_lossy(kind).into_owned(),
         message: String::from_utf8_lossy(message).into_owned(),
         truncated: record.truncated != 0,
+    })))
+}
+
+fn decode_fields(bytes: &[u8]) -> Option<Record> {
+    let (header, bytes) = bytes.split_at_checked(FIELDS_HEADER_LEN)?;
+    if bytes.len() != FIELDS_ROOM && bytes.len() != FIELDS_ROOM_SMALL {
+        return None;
+    }
+    let [_, _, truncated_low, truncated_high, rest @ ..] = header else {
+        return None;
+    };
+    let (len, rest) = rest.split_first_chunk()?;
+    let (id, rest) = rest.split_first_chunk()?;
+    let at_ns = rest.first_chunk()?;
+    let len = u32::from_ne_bytes(*len) as usize;
+    let (json, whole) = fields::to_json(&bytes[..len.min(bytes.len())]);
+    Some(Record::Fields(Box::new(FieldsText {
+        id: u64::from_ne_bytes(*id),
+        at_ns: u64::from_ne_bytes(*at_ns),
+        json,
+        truncated: !whole || [*truncated_low, *truncated_high] != [0, 0],
     })))
 }
 
@@ -81,13 +135,14 @@ mod tests {
     #[test]
     fn odd_lengths_and_kinds_are_refused() {
         for len in 0..200 {
-            for kind in 0..6_u32 {
+            for kind in 0..8_u16 {
                 let mut bytes = vec![0; len];
                 bytes
                     .iter_mut()
                     .zip(kind.to_ne_bytes())
                     .for_each(|(to, from)| *to = from);
-                let fits = len == size_of::<CallRecord>() && (1..=3).contains(&kind);
+                let fits = len == size_of::<CallRecord>() && (1..=3).contains(&kind)
+                    || len == size_of::<LinkRecord>() && kind == RecordKind::Link as u16;
                 assert_eq!(decode(&bytes).is_some(), fits, "{len} bytes of kind {kind}");
             }
         }
@@ -96,11 +151,25 @@ mod tests {
     #[test]
     fn hostile_lengths_in_an_error_stay_inside() {
         let mut bytes = vec![0xff; size_of::<ErrorRecord>()];
-        bytes[..4].copy_from_slice(&(RecordKind::Error as u32).to_ne_bytes());
+        bytes[..2].copy_from_slice(&(RecordKind::Error as u16).to_ne_bytes());
         let Some(Record::Error(text)) = decode(&bytes) else {
             panic!("not decoded")
         };
         assert_eq!(text.message.chars().count(), MESSAGE_LEN);
         assert!(text.truncated);
+    }
+
+    #[test]
+    fn fields_of_absurd_lengths_stay_inside() {
+        for room in [FIELDS_ROOM_SMALL, FIELDS_ROOM] {
+            let mut bytes = vec![0xff; FIELDS_HEADER_LEN + room];
+            bytes[..2].copy_from_slice(&(RecordKind::Fields as u16).to_ne_bytes());
+            let Some(Record::Fields(fields)) = decode(&bytes) else {
+                panic!("not decoded")
+            };
+            assert_eq!((fields.json.as_str(), fields.truncated), ("{}", true));
+            assert_eq!(decode(&bytes[1..]), None);
+            assert_eq!(decode(&bytes[..bytes.len() - 1]), None);
+        }
     }
 }

@@ -7,4 +7,5 @@
 pub mod assemble;
 pub mod consumer;
 pub mod decode;
+pub mod fields;
 pub mod shared;

@@ -153,9 +153,10 @@ impl Totals {
             unmatched,
             replaced,
             lost_detail,
+            lost_fields,
         ] = counts
         else {
-            unreachable!("FunctionTotals has nine counts before its histogram");
+            unreachable!("FunctionTotals has ten counts before its histogram");
         };
         Some(FunctionCounts {
             function: function as u32,
@@ -172,6 +173,7 @@ impl Totals {
             unmatched,
             replaced,
             lost_detail,
+            lost_fields,
             histogram: histogram.try_into().expect("the rest of the array"),
         })
     }

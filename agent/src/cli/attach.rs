@@ -49,6 +49,9 @@ pub struct CaptureArgs {
     /// `safe` breakpoints, `fast` the kernel's rewritten nops, `auto` what the self-test allows.
     #[arg(long, value_enum, default_value_t = Markers::Auto)]
     markers: Markers,
+    /// Capture no fields, arguments and returned values: their functions then cost what others do.
+    #[arg(long)]
+    no_fields: bool,
     /// Memory of all ring buffers together, for example 64MiB.
     #[arg(long, value_name = "BYTES", default_value_t = bytesize::ByteSize(DEFAULT_RING_BYTES))]
     ring_size: bytesize::ByteSize,
@@ -84,6 +87,7 @@ impl CaptureArgs {
                 CaptureMode::Full => Capture::Full,
                 CaptureMode::Exits => Capture::Exits,
             },
+            fields: !self.no_fields,
             markers: self.markers,
             ring_bytes: self.ring_size.as_u64(),
             duration: self.duration,

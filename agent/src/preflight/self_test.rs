@@ -158,6 +158,7 @@ impl Subject {
             functions: &functions,
             pid: self.child.id(),
             capture: Capture::Full,
+            fields: false,
             byte,
         };
         let links = match plan.attach(&programs) {

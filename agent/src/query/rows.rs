@@ -143,8 +143,12 @@ row! {
         error_kind: Option<String>,
         /// The message was longer than what is here.
         error_truncated: Option<bool>,
-        /// Captured fields.
+        /// Captured fields: a JSON object.
         fields: Option<String>,
+        /// Some of them did not fit.
+        fields_truncated: Option<bool>,
+        /// Items that a stream gave.
+        items: Option<i64>,
         /// Nanoseconds on a CPU.
         cpu_ns: Option<i64>,
         /// Nanoseconds waiting for a CPU.

@@ -88,6 +88,7 @@ fn write_text(database: &Database, filter: &CallFilter, out: &mut dyn Write) -> 
         ("thread", Layout::Number),
         ("function", Layout::Text),
         ("error", Layout::Text),
+        ("fields", Layout::Text),
     ];
     let mut table = Table::new(&columns, terminal_width());
     let mut found = false;
@@ -114,5 +115,21 @@ fn cells(call: &CallRow) -> Vec<String> {
         call.tid.to_string(),
         printable(&call.function),
         call.error.as_deref().map_or_else(String::new, printable),
+        fields(call),
     ]
+}
+
+/// Fields and the number of items, as a person reads them.
+fn fields(call: &CallRow) -> String {
+    let cut = match call.fields_truncated {
+        Some(true) => " (cut)",
+        _ => "",
+    };
+    let fields = call.fields.as_deref().map(|json| printable(json) + cut);
+    let items = call.items.map(|items| format!("{items} items"));
+    items
+        .into_iter()
+        .chain(fields)
+        .collect::<Vec<_>>()
+        .join(" ")
 }

@@ -10,7 +10,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
 use anyhow::{Context as _, Result, bail};
-use exoscope_abi::{Phase, table};
+use exoscope_abi::{Phase, probe::Probe, table};
 use tokio::sync::oneshot;
 
 use super::binaries::Module;
@@ -44,6 +44,8 @@ pub struct Plan<'a> {
     pub selection: &'a Selection,
     /// Which ends.
     pub capture: Capture,
+    /// Whether fields and returned values are captured.
+    pub fields: bool,
     /// Which byte of the markers.
     pub byte: MarkerByte,
     /// Bytes of all rings.
@@ -169,6 +171,7 @@ impl Attachment {
                 functions: &numbers,
                 pid: plan.target.pid(),
                 capture: plan.capture,
+                fields: plan.fields,
                 byte,
             };
             attached.sites = binary_plan.sites();
@@ -217,7 +220,7 @@ fn safest(byte: MarkerByte, module: &Module, attached: &mut Attached) -> MarkerB
         .binary
         .sites
         .iter()
-        .any(|site| site.function.is_none());
+        .any(|site| site.probe == Probe::ForkGuard);
     if guarded || !byte.is_fast() {
         return byte;
     }
@@ -242,9 +245,9 @@ fn unraised(
         .filter(|value| loaded && value.unwrap_or(0) == 0)
         .count();
     let what = if plan.capture.exits_only() {
-        "calls or error messages"
+        "calls, fields or error messages"
     } else {
-        "error messages"
+        "fields or error messages"
     };
     Ok((down > 0).then(|| {
         let name = module.file.name.display();

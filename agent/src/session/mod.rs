@@ -52,6 +52,8 @@ pub struct Options {
     pub libraries: Vec<PathBuf>,
     /// Which ends of a call.
     pub capture: Capture,
+    /// Capture fields, arguments and returned values.
+    pub fields: bool,
     /// Which markers.
     pub markers: Markers,
     /// Bytes of all rings.
@@ -148,6 +150,7 @@ pub fn in_flight(target: &Target, duration: Duration) -> Result<Vec<(Function, O
         target,
         selection: &Selection::default(),
         capture: Capture::Full,
+        fields: false,
         byte: marker_byte(Markers::Auto)?,
         // Only the table of open calls is read: what the rings lose is not missed.
         ring_bytes: 0,
@@ -252,6 +255,7 @@ impl<'a> Session<'a> {
             target,
             selection: &options.selection,
             capture: options.capture,
+            fields: options.fields,
             byte,
             ring_bytes: options.ring_bytes,
         }

@@ -38,6 +38,7 @@ pub fn insert(connection: &Connection, session: &Session, calls: &[Call]) -> Res
     for call in rest {
         insert_group(&mut insert, session, &[call])?;
     }
+    insert_items(connection, session, &calls)?;
     insert_failed(connection, session, &calls)
 }
 
@@ -65,6 +66,17 @@ fn bind(insert: &mut Statement<'_>, before: usize, session: &Session, call: &Cal
     insert.raw_bind_parameter(before + 6, integer(call.duration_ns))?;
     insert.raw_bind_parameter(before + 7, inner)?;
     insert.raw_bind_parameter(before + 8, call.outcome as u8)?;
+    Ok(())
+}
+
+fn insert_items(connection: &Connection, session: &Session, calls: &[&Call]) -> Result<()> {
+    let mut insert =
+        connection.prepare_cached("INSERT INTO call_items (call_id, items) VALUES (?1, ?2)")?;
+    for call in calls {
+        if let Some(items) = call.items {
+            insert.execute(params![session.call(call.id), items])?;
+        }
+    }
     Ok(())
 }
 

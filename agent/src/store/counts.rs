@@ -22,7 +22,7 @@ pub fn replace(
 ) -> Result<Vec<(i64, u64)>> {
     let mut replace = connection.prepare_cached(
         "INSERT OR REPLACE INTO kernel_count
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
     )?;
     let mut changed = Vec::new();
     for (function, counts) in by_function(session, counts)? {
@@ -42,6 +42,7 @@ pub fn replace(
             integer(counts.unmatched),
             integer(counts.replaced),
             integer(counts.lost_detail),
+            integer(counts.lost_fields),
             histogram_bytes(&counts.histogram),
         ])?;
         changed.push((function, sum));
@@ -74,13 +75,14 @@ fn add(to: &mut FunctionCounts, counts: &FunctionCounts) {
     to.unmatched += counts.unmatched;
     to.replaced += counts.replaced;
     to.lost_detail += counts.lost_detail;
+    to.lost_fields += counts.lost_fields;
     for (to, calls) in to.histogram.iter_mut().zip(counts.histogram) {
         *to += calls;
     }
 }
 
 fn sum(counts: &FunctionCounts) -> u64 {
-    let losses = counts.lost_ring + counts.lost_table + counts.lost_detail;
+    let losses = counts.lost_ring + counts.lost_table + counts.lost_detail + counts.lost_fields;
     let ends = counts.err + counts.panic + counts.cancelled + counts.unmatched + counts.replaced;
     counts.calls + losses + ends + counts.histogram.iter().sum::<u64>()
 }

@@ -15,6 +15,7 @@ mod calls;
 mod counts;
 mod details;
 mod durations;
+mod fields;
 mod open_calls;
 mod tally;
 #[cfg(test)]

@@ -65,6 +65,19 @@ CREATE TABLE error_detail (
   truncated INTEGER NOT NULL
 ) STRICT;
 
+-- Fields, arguments and returned values of the calls that have any: one JSON object a call.
+CREATE TABLE call_fields (
+  call_id INTEGER PRIMARY KEY,
+  fields TEXT NOT NULL,
+  truncated INTEGER NOT NULL       -- 1 where something did not fit
+) STRICT;
+
+-- How many items the calls gave that are streams.
+CREATE TABLE call_items (
+  call_id INTEGER PRIMARY KEY,
+  items INTEGER NOT NULL
+) STRICT;
+
 -- Texts of error_detail. One text may stand here more than once.
 CREATE TABLE text (
   text_id INTEGER PRIMARY KEY,
@@ -129,6 +142,7 @@ CREATE TABLE kernel_count (
   unmatched INTEGER NOT NULL,
   replaced INTEGER NOT NULL,
   lost_detail INTEGER NOT NULL,
+  lost_fields INTEGER NOT NULL,
   histogram BLOB NOT NULL,         -- little-endian 64-bit counts by power of two; zeros at the end left out
   PRIMARY KEY (function_id, session_id)
 ) STRICT, WITHOUT ROWID;

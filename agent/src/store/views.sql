@@ -26,7 +26,7 @@ SELECT
   CASE c.outcome WHEN 0 THEN 'ok' WHEN 1 THEN 'err' WHEN 2 THEN 'panic' WHEN 3 THEN 'cancelled'
     WHEN 4 THEN 'unfinished' WHEN 5 THEN 'target_died' END AS outcome,
   coalesce(message.text, kind.text) AS error,
-  NULL AS fields,
+  fields.fields,
   NULL AS cpu_ns,
   NULL AS runqueue_ns,
   NULL AS blocked_ns,
@@ -36,14 +36,19 @@ SELECT
   coalesce(c.self_ns, c.duration_ns) AS self_ns,
   kind.text AS error_kind,
   d.truncated AS error_truncated,
+  fields.truncated AS fields_truncated,
+  items.items,
   c.function_id
 FROM session s
 JOIN call c ON c.call_id > s.call_base AND c.call_id <= s.call_last
 JOIN function f ON f.function_id = c.function_id
 LEFT JOIN process p ON p.session_id = s.session_id
-LEFT JOIN error_detail d ON d.call_id = c.call_id
+-- A call that caught a panic has its message, and ended well all the same.
+LEFT JOIN error_detail d ON d.call_id = c.call_id AND c.outcome <> 0
 LEFT JOIN text kind ON kind.text_id = d.kind_id
-LEFT JOIN text message ON message.text_id = d.message_id;
+LEFT JOIN text message ON message.text_id = d.message_id
+LEFT JOIN call_fields fields ON fields.call_id = c.call_id
+LEFT JOIN call_items items ON items.call_id = c.call_id;
 
 -- total_ns and self_ns are plain sums over all rows of the function: a recursive call counts in the
 -- total of its outer ones and again in its own. Calls that were open at the end of the session
@@ -157,7 +162,7 @@ WITH opened AS (
 ), counted AS (
   SELECT function_id, sum(calls) AS calls, sum(missing) AS missing, sum(lost_ring) AS lost_ring,
     sum(lost_table) AS lost_table, sum(unmatched) AS unmatched, sum(replaced) AS replaced,
-    sum(lost_detail) AS lost_detail,
+    sum(lost_detail) AS lost_detail, sum(lost_fields) AS lost_fields,
     sum(CASE WHEN end_reason IS NULL THEN missing END) AS pending,
     sum(CASE WHEN end_reason IS NOT NULL THEN max(0, missing - lost_ring - lost_table) END)
       AS unexplained
@@ -184,6 +189,8 @@ SELECT
       replaced, iif(replaced = 1, 'end', 'ends')) ELSE '' END
     || CASE WHEN lost_detail > 0 THEN printf('; %,d error %s lost',
       lost_detail, iif(lost_detail = 1, 'message', 'messages')) ELSE '' END
+    || CASE WHEN lost_fields > 0 THEN printf('; fields of %,d %s lost',
+      lost_fields, iif(lost_fields = 1, 'call', 'calls')) ELSE '' END
     || CASE WHEN pending > lost_ring + lost_table THEN
       '; the session is being written: calls are on their way' ELSE '' END
     || CASE WHEN unexplained > 0 THEN printf('; %,d %s never written: the session was cut short',

@@ -9,7 +9,7 @@ use super::details::{self, Texts};
 use super::durations::Durations;
 use super::open_calls::OpenCalls;
 use super::tally::Tally;
-use super::{Session, Store, calls, counts, integer, open_calls, session};
+use super::{Session, Store, calls, counts, fields, integer, open_calls, session};
 use crate::event::{AgentEvent, Batch, Level, UnmatchedExit};
 
 /// What the store remembers of earlier batches. Only a commit changes it.
@@ -54,6 +54,7 @@ impl Store {
         calls::insert(&transaction, session, &batch.calls)?;
         Tally::of(&batch.calls).add_to(&transaction, session)?;
         details::insert(&transaction, session, &mut memory.texts, &batch.errors)?;
+        fields::insert(&transaction, session, &batch.fields)?;
         insert_unmatched(&transaction, session, &batch.unmatched)?;
         insert_events(&transaction, session, &batch.events)?;
         let open = match &batch.open {

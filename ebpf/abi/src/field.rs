@@ -6,8 +6,6 @@
 
 /// Bytes of all entries of one marker at most.
 pub const FIELDS_LEN: usize = 2016;
-/// Bytes of all entries in a small record.
-pub const FIELDS_LEN_SMALL: usize = 224;
 /// Bytes before an entry's name.
 pub const ENTRY_HEADER_LEN: usize = 4;
 

@@ -1,6 +1,8 @@
 //! The records in the ring buffers.
 //!
-//! Every record begins with a [`RecordKind`] as a `u32`; its length follows from the kind.
+//! Every record begins with a [`RecordKind`] as a `u16`; its length follows from the kind.
+
+use crate::field::FIELDS_LEN;
 
 /// Longest error type name that a record carries, in bytes.
 pub const KIND_LEN: usize = 96;
@@ -9,7 +11,7 @@ pub const MESSAGE_LEN: usize = 512;
 
 /// What a record is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u32)]
+#[repr(u16)]
 pub enum RecordKind {
     /// [`CallRecord`]: a call whose entry and end were both seen.
     Call = 1,
@@ -19,6 +21,10 @@ pub enum RecordKind {
     Unmatched = 3,
     /// [`ErrorRecord`].
     Error = 4,
+    /// [`FieldsRecord`] with room for [`FIELDS_ROOM_SMALL`] or [`FIELDS_ROOM`] bytes.
+    Fields = 5,
+    /// [`LinkRecord`]: in `exits` mode only.
+    Link = 6,
 }
 
 /// One ended call.
@@ -26,7 +32,9 @@ pub enum RecordKind {
 #[repr(C)]
 pub struct CallRecord {
     /// [`RecordKind`] as a number.
-    pub kind: u32,
+    pub kind: u16,
+    /// [`crate::Outcome`] as a number.
+    pub outcome: u16,
     /// Index of the function, as the agent gave it to the site.
     pub function: u32,
     /// Number of the call; unique in the session.
@@ -41,34 +49,81 @@ pub struct CallRecord {
     pub child_ns: u64,
     /// Thread that ended the call.
     pub tid: u32,
-    /// [`crate::Outcome`] as a number.
-    pub outcome: u32,
+    /// 1 more than the items that a stream gave; 0 for a call that is no stream.
+    pub items: u32,
 }
 const _: () = assert!(size_of::<CallRecord>() == 56);
 
-/// What an error said, submitted after the [`CallRecord`] of its call.
+/// What an error said, submitted after the [`CallRecord`] of its call; or what a panic said, while
+/// its call is still open.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct ErrorRecord {
     /// [`RecordKind::Error`] as a number.
-    pub kind: u32,
-    /// Index of the function.
-    pub function: u32,
+    pub kind: u16,
+    /// 1 where the call is still open.
+    pub open: u16,
+    /// 1 where the message was longer.
+    pub truncated: u32,
     /// Number (in `exits` mode: address) of the call.
     pub id: u64,
-    /// `CLOCK_MONOTONIC` nanoseconds of the call's end, equal to that of its [`CallRecord`].
-    pub end_ns: u64,
+    /// `CLOCK_MONOTONIC` nanoseconds: of the call's end, equal to that of its [`CallRecord`], or of
+    /// the panic.
+    pub at_ns: u64,
     /// Bytes used of `type_name`.
     pub type_name_len: u32,
     /// Bytes used of `message`.
     pub message_len: u32,
-    /// 1 where the message was longer.
-    pub truncated: u32,
-    /// 0.
-    pub reserved: u32,
     /// The error's type, as the compiler names it.
     pub type_name: [u8; KIND_LEN],
     /// The message: bytes of the target, perhaps not UTF-8.
     pub message: [u8; MESSAGE_LEN],
 }
-const _: () = assert!(size_of::<ErrorRecord>() == 40 + KIND_LEN + MESSAGE_LEN);
+const _: () = assert!(size_of::<ErrorRecord>() == 32 + KIND_LEN + MESSAGE_LEN);
+
+/// Room for the fields of one marker. A power of two, so that the programs can show with a mask that
+/// a length lies below it.
+pub const FIELDS_ROOM: usize = 2048;
+/// Room in the record of few fields.
+pub const FIELDS_ROOM_SMALL: usize = 256;
+const _: () = assert!(FIELDS_LEN < FIELDS_ROOM);
+const _: () = assert!(FIELDS_ROOM.is_power_of_two() && FIELDS_ROOM_SMALL.is_power_of_two());
+
+/// Fields of a call, with room for less than `N` bytes.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct FieldsRecord<const N: usize> {
+    /// [`RecordKind::Fields`] as a number.
+    pub kind: u16,
+    /// 1 where something did not fit.
+    pub truncated: u16,
+    /// Bytes used of `bytes`.
+    pub len: u32,
+    /// Number (in `exits` mode: address) of the call.
+    pub id: u64,
+    /// `CLOCK_MONOTONIC` nanoseconds.
+    pub at_ns: u64,
+    /// Encoded fields: [`crate::field`].
+    pub bytes: [u8; N],
+}
+/// Bytes of a record of fields before the fields.
+pub const FIELDS_HEADER_LEN: usize = 24;
+const _: () =
+    assert!(size_of::<FieldsRecord<FIELDS_ROOM_SMALL>>() == FIELDS_HEADER_LEN + FIELDS_ROOM_SMALL);
+
+/// From now on a token stands for a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct LinkRecord {
+    /// [`RecordKind::Link`] as a number.
+    pub kind: u16,
+    /// 0.
+    pub reserved: [u16; 3],
+    /// The token.
+    pub token: u64,
+    /// Address of the call that is innermost, or the token of another link.
+    pub call: u64,
+    /// `CLOCK_MONOTONIC` nanoseconds.
+    pub at_ns: u64,
+}
+const _: () = assert!(size_of::<LinkRecord>() == 32);

@@ -28,11 +28,13 @@ pub struct FunctionTotals {
     pub replaced: u64,
     /// Error messages lost because the ring was full or the target's memory was not readable.
     pub lost_detail: u64,
+    /// Fields or returned values lost, likewise.
+    pub lost_fields: u64,
     /// Ended calls by duration: bucket 0 holds 0 and 1 ns, bucket `n` durations from 2ⁿ to
     /// 2ⁿ⁺¹ − 1 ns, the last one all longer ones.
     pub histogram: [u64; HISTOGRAM_BUCKETS],
 }
-const _: () = assert!(size_of::<FunctionTotals>() == (9 + HISTOGRAM_BUCKETS) * 8);
+const _: () = assert!(size_of::<FunctionTotals>() == (10 + HISTOGRAM_BUCKETS) * 8);
 
 /// Bucket of the histogram for a duration in nanoseconds.
 #[inline(always)]

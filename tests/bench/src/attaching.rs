@@ -39,6 +39,7 @@ pub fn measure(args: &Args, report: &mut Report) -> Result<()> {
                 functions: &functions,
                 pid: target.pid(),
                 capture: Capture::Full,
+                fields: false,
                 byte: MarkerByte::Five,
             };
             let start = Instant::now();

@@ -158,6 +158,7 @@ fn with_empty_programs(target: &mut Target, capture: Capture, byte: MarkerByte) 
         target: &process,
         selection: &selection,
         capture,
+        fields: false,
         byte,
         ring_bytes: 0,
     };

@@ -77,6 +77,7 @@ pub(crate) fn call(id: u64, parent: Option<u64>, function: u32, outcome: Outcome
         duration_ns: 100 + id,
         self_ns: 90,
         outcome,
+        items: None,
     }
 }
 
@@ -101,6 +102,7 @@ pub(crate) fn counts(function: u32, calls: u64) -> FunctionCounts {
         unmatched: 0,
         replaced: 0,
         lost_detail: 0,
+        lost_fields: 0,
         histogram: [0; exoscope_abi::totals::HISTOGRAM_BUCKETS],
     }
 }

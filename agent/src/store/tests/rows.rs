@@ -347,3 +347,64 @@ fn agent_events_are_told_in_words() {
         ["9|warning|lost|x|1"]
     );
 }
+
+#[test]
+fn fields_of_a_call_add_up_whatever_batch_they_come_in() {
+    let (_folder, path) = folder();
+    let mut store = store(&path);
+    let fields = |call, json: &str, truncated| crate::event::Fields {
+        call,
+        json: json.to_owned(),
+        truncated,
+    };
+    let before = Batch {
+        fields: vec![fields(1, r#"{"a":1}"#, false), fields(2, "{}", true)],
+        ..Batch::default()
+    };
+    store.write(&before).unwrap();
+    let mut batch = calls(vec![
+        call(1, None, 0, Outcome::Ok),
+        call(2, None, 0, Outcome::Ok),
+        Call {
+            items: Some(0),
+            ..call(3, None, 1, Outcome::Ok)
+        },
+    ]);
+    batch.fields = vec![
+        fields(1, r#"{"return":"x"}"#, true),
+        fields(2, r#"{"b":2}"#, false),
+    ];
+    store.write(&batch).unwrap();
+    store.finish(&end()).unwrap();
+    let sql = "SELECT call_id, fields, fields_truncated, items FROM calls ORDER BY 1";
+    assert_eq!(
+        rows(&path, sql),
+        [
+            r#"1|{"a":1,"return":"x"}|1|-"#,
+            r#"2|{"b":2}|1|-"#,
+            "3|-|-|0"
+        ]
+    );
+}
+
+#[test]
+fn a_panic_that_a_call_caught_is_not_its_error() {
+    let (_folder, path) = folder();
+    let mut store = store(&path);
+    let mut batch = calls(vec![
+        call(1, None, 0, Outcome::Ok),
+        call(2, None, 0, Outcome::Panic),
+    ]);
+    batch.errors = [1, 2]
+        .map(|call| ErrorDetail {
+            call,
+            kind: "panic".into(),
+            message: "m".into(),
+            truncated: false,
+        })
+        .into();
+    store.write(&batch).unwrap();
+    store.finish(&end()).unwrap();
+    let sql = "SELECT call_id, error, error_kind FROM calls ORDER BY 1";
+    assert_eq!(rows(&path, sql), ["1|-|-", "2|m|panic"]);
+}
