@@ -3,7 +3,10 @@
 //! In `full` mode a record names its call by number, in `exits` mode by address.
 
 use aya_ebpf::{macros::uprobe, programs::ProbeContext};
-use exoscope_abi::{Phase, probe::TOKEN};
+use exoscope_abi::{
+    Phase,
+    probe::{LINK, TOKEN},
+};
 
 use crate::{
     config, emit,
@@ -57,7 +60,7 @@ fn take_fields(ctx: &ProbeContext) -> Option<()> {
 #[inline(always)]
 fn take_link(ctx: &ProbeContext) -> Option<()> {
     let (call, token) = (argument(ctx, 1), argument(ctx, 2));
-    if token & TOKEN == 0 || call == 0 || phase() != Phase::Capturing as u64 {
+    if token & TOKEN == 0 || token & LINK == 0 || call == 0 || phase() != Phase::Capturing as u64 {
         return None;
     }
     if config::exits_only() {

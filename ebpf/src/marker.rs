@@ -13,7 +13,7 @@ use aya_ebpf::{
 };
 use exoscope_abi::{
     Outcome, Phase,
-    probe::TOKEN,
+    probe::{LINK, TOKEN},
     record::{CallRecord, RecordKind},
     table::OpenCall,
 };
@@ -155,11 +155,13 @@ fn begin(ctx: &ProbeContext) -> Option<()> {
 /// leads to has a number only.
 #[inline(always)]
 pub fn captured_parent(mut call: u64) -> (u64, u64) {
+    // Where the word was read that names `call`; 0 where it lay in a register.
+    let mut state = 0;
     for _ in 0..ANCESTORS {
         if call == 0 {
             break;
         }
-        if call & TOKEN != 0 {
+        if call & TOKEN != 0 && call & LINK != 0 {
             // SAFETY: the number is read at once; the map may give its place to another token.
             return (0, unsafe { LINKS.get(&call) }.copied().unwrap_or(0));
         }
@@ -167,9 +169,18 @@ pub fn captured_parent(mut call: u64) -> (u64, u64) {
             // SAFETY: the slot lies in the map.
             return (call, unsafe { (*slot.call).id });
         }
-        // SAFETY: the helper checks the target's address. A call's state begins with the address
-        // of the next outer call.
-        call = unsafe { bpf_probe_read_user(call as *const u64) }.unwrap_or(0);
+        // A call's state begins with the next outer call, unless it may move: then with the call's
+        // token, and the next outer call comes after it.
+        let next = if call & TOKEN == 0 {
+            state = call;
+            call
+        } else if state != 0 {
+            core::mem::take(&mut state) + 8
+        } else {
+            break;
+        };
+        // SAFETY: the helper checks the target's address.
+        call = unsafe { bpf_probe_read_user(next as *const u64) }.unwrap_or(0);
     }
     (0, 0)
 }

@@ -8,7 +8,7 @@
 
 use std::collections::HashMap;
 
-use exoscope_abi::probe::TOKEN;
+use exoscope_abi::probe::{LINK, TOKEN};
 use exoscope_abi::record::{CallRecord, LinkRecord};
 
 use super::decode::{ErrorText, FieldsText, Record};
@@ -155,7 +155,7 @@ impl Assembler {
         let duration = record.end_ns.saturating_sub(record.start_ns);
         let parent = match record.parent {
             0 => 0,
-            token if token & TOKEN != 0 => self.links.get(&token).copied().unwrap_or(0),
+            token if is_link(token) => self.links.get(&token).copied().unwrap_or(0),
             address => self.expect(address, record.start_ns, duration),
         };
         if outcome != Outcome::Ok {
@@ -169,7 +169,7 @@ impl Assembler {
     /// The number of the call that `call` names, which is open at `at_ns`; `None` where it is not
     /// known.
     fn open_call(&mut self, call: u64, at_ns: u64) -> Option<u64> {
-        if call & TOKEN != 0 {
+        if is_link(call) {
             return self.links.get(&call).copied();
         }
         Some(self.expect(call, at_ns, 0))
@@ -207,6 +207,11 @@ impl Assembler {
         self.numbered += 1;
         self.numbered
     }
+}
+
+/// Whether a parent is the token of a link.
+fn is_link(call: u64) -> bool {
+    call & TOKEN != 0 && call & LINK != 0
 }
 
 /// Order of records in `exits` mode: by end, an error's text after its call.
@@ -349,7 +354,7 @@ mod tests {
 
     #[test]
     fn fields_links_and_panics_find_the_open_call_at_their_address() {
-        let token = 3 << 3 | TOKEN;
+        let token = LINK | 3 << 3 | TOKEN;
         let fields = |at_ns, json: &str| {
             Record::Fields(Box::new(FieldsText {
                 id: 0x10,
