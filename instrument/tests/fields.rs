@@ -470,6 +470,31 @@ fn what_is_returned_is_a_field() {
     assert_eq!(returned(no_result).as_deref(), Some("return=1_u"));
 }
 
+struct Block;
+
+#[instrument(ret, err(Debug))]
+impl Block {
+    fn inherits(&self) -> u32 {
+        1
+    }
+    #[instrument(args(number))]
+    fn has_its_own(&self, number: u32) -> u32 {
+        number
+    }
+    async fn fails(&self) -> Result<u32, User> {
+        Err(USER)
+    }
+}
+
+#[test]
+fn functions_have_the_options_of_their_block_unless_they_have_their_own() {
+    assert_eq!(returned(|| Block.inherits()).as_deref(), Some("return=1_u"));
+    assert_eq!(returned(|| Block.has_its_own(2)), None);
+    assert_eq!(fields(|| Block.has_its_own(2)), ["number=2_u"]);
+    let (_, message) = error(|| block_on(Block.fails()).is_ok()).expect("it fails");
+    assert_eq!(message, "User { id: 7, name: \"ada\" }");
+}
+
 #[test]
 fn err_chooses_how_the_message_is_written() {
     struct Both;

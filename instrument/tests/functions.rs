@@ -262,6 +262,40 @@ mod inner {
     }
 }
 
+#[instrument(err(Debug), level = "debug")]
+mod nested {
+    #![allow(clippy::needless_return)]
+    use exoscope::instrument;
+
+    pub struct Twice;
+    // It has the attribute itself, so it is expanded once.
+    #[instrument]
+    impl Twice {
+        pub const TWO: Sum<{ 1 + 1 }> = Sum;
+        pub fn method(&self) -> usize {
+            return Self::TWO.number();
+        }
+    }
+    pub struct Sum<const N: usize>;
+    #[exoscope::skip]
+    impl<const N: usize> Sum<{ N }> {
+        pub fn number(&self) -> usize {
+            N
+        }
+    }
+    macro_rules! made {
+        ($name:ident) => {
+            pub fn $name() -> u32 {
+                3
+            }
+        };
+    }
+    made!(made);
+    pub async fn asynchronous() -> Result<u32, String> {
+        Ok(made())
+    }
+}
+
 #[test]
 fn values_are_those_of_the_bare_function() {
     assert_eq!(generic(&[1, 2], 1), Some(&2));
@@ -287,6 +321,8 @@ fn values_are_those_of_the_bare_function() {
     assert_eq!(in_macro(1), 5);
     assert_eq!(inner::outer(), 3);
     assert_eq!(inner::deeper::constant(), 7);
+    assert_eq!(nested::Twice.method(), 2);
+    drop(nested::asynchronous());
 }
 
 #[test]

@@ -1,233 +1,186 @@
-//! Where the attribute stands: on a function, or on a block of functions.
+//! A block of functions: an `impl` block, a trait, or a module.
+//!
+//! Bodies are left as tokens here too. So what stays as it is does so token for token, and a block may
+//! hold syntax that this crate does not know.
 
-use proc_macro2::{Ident, Span, TokenStream};
+use proc_macro2::{Delimiter, Group, TokenStream, TokenTree};
 use quote::{ToTokens, quote};
-use syn::spanned::Spanned;
-use syn::{
-    Attribute, Error, ImplItem, Item, ItemImpl, ItemMod, ItemTrait, Meta, TraitItem, Type,
-    parse_quote,
-};
+use syn::parse::{ParseBuffer, ParseStream, Parser};
+use syn::{Attribute, ImplItem, Item, Meta, TraitItem, Type};
 
-use crate::function::Function;
-use crate::options::{MOVED, Options};
-use crate::{expand, unsupported};
+use crate::function::{Function, braces_of};
+use crate::options::Options;
+use crate::{target, unsupported};
 
-/// Expands the attribute, or says why it can not.
-pub fn instrument(options: TokenStream, item: TokenStream) -> TokenStream {
-    let expanded = syn::parse2(options).and_then(|options| target(&options, item.clone()));
-    expanded.unwrap_or_else(|error| {
-        let error = error.to_compile_error();
-        // The item stays, so that its users do not get errors of their own.
-        quote!(#error #item)
-    })
-}
-
-fn target(options: &Options, item: TokenStream) -> syn::Result<TokenStream> {
-    if let Ok(function) = syn::parse2::<Function>(item.clone()) {
-        return match unsupported::function(&function.signature, &function.attributes)
-            .or_else(|| unsupported::stream(&function.signature))
-        {
-            Some(error) => Err(error),
-            None => one(function, options),
-        };
-    }
-    match syn::parse2::<Item>(item.clone()) {
-        Ok(Item::Impl(block)) => whole(options).and_then(|()| in_impl(block)),
-        Ok(Item::Trait(block)) => whole(options).and_then(|()| in_trait(block)),
-        Ok(Item::Mod(block)) if block.content.is_some() => {
-            whole(options).and_then(|()| in_module(block))
-        }
-        Ok(_) => Err(unsupported::item(&item)),
-        // A method of a trait without a body: there is nothing to run.
-        Err(_) if syn::parse2::<syn::TraitItemFn>(item.clone()).is_ok() => Ok(item),
-        // Not even an item: let the compiler say what is wrong with it, unless it is no function.
-        Err(error) => Err(error),
-    }
-}
-
-/// Options about one function have no meaning on a block.
-fn whole(options: &Options) -> syn::Result<()> {
-    let name = options.name.as_ref().map(|name| (name.span(), "name"));
-    let args = options.args.first().map(|name| (name.span(), "args"));
-    let skip = options.skip.first().map(|name| (name.span(), "skip"));
-    let field = options
-        .fields
-        .first()
-        .map(|field| (field.name.span(), "fields"));
-    if let Some((span, option)) = name.or(args).or(skip).or(field) {
-        let message = format!("`{option}` is for one function: put it on a function in the block");
-        return Err(Error::new(span, message));
-    }
-    match options.unknown.first() {
-        Some(error) => Err(error.clone()),
-        None => Ok(()),
-    }
-}
-
-/// One function. Where other attribute macros stand on an `async fn`, ours goes behind them: they
-/// want to see an `async fn`, and we want to see what they make of it.
-fn one(function: Function, options: &Options) -> syn::Result<TokenStream> {
-    let others = function
-        .attributes
-        .iter()
-        .any(|attribute| !is_builtin(attribute));
-    if function.signature.asyncness.is_none() || options.moved || !others {
-        return expand::function(function, options);
-    }
-    Ok(behind_others(function, options))
-}
-
-/// The function with our attribute as its last.
-fn behind_others(mut function: Function, options: &Options) -> TokenStream {
-    let owner = options.owner.as_deref().unwrap_or_default();
-    let moved = Ident::new(MOVED, Span::mixed_site());
-    let written = &options.written;
-    let comma = (!written.is_empty()).then(|| quote!(,));
-    function
-        .attributes
-        .push(parse_quote!(#[::exoscope::instrument(#moved = #owner #comma #written)]));
-    function.into_token_stream()
-}
-
-/// The compiler's own attributes, which run no macro. Tool attributes have two segments.
-fn is_builtin(attribute: &Attribute) -> bool {
-    const BUILTIN: &[&str] = &[
-        "allow",
-        "cfg",
-        "cfg_attr",
-        "cold",
-        "deny",
-        "deprecated",
-        "diagnostic",
-        "doc",
-        "expect",
-        "export_name",
-        "forbid",
-        "ignore",
-        "inline",
-        "link_section",
-        "must_use",
-        "no_mangle",
-        "should_panic",
-        "target_feature",
-        "test",
-        "track_caller",
-        "unsafe",
-        "warn",
-    ];
-    let path = attribute.path();
-    path.get_ident()
-        .is_some_and(|name| BUILTIN.iter().any(|builtin| name == builtin))
-        || path.segments.len() > 1
-            && ["clippy", "rustfmt", "diagnostic", "rust_analyzer", "miri"]
-                .iter()
-                .any(|tool| path.segments[0].ident == tool)
-}
-
-fn in_impl(mut block: ItemImpl) -> syn::Result<TokenStream> {
-    let surroundings = Surroundings {
-        owner: type_name(&block.self_ty),
-        rewritten: block.attrs.iter().any(|attribute| !is_builtin(attribute)),
-    };
-    for item in &mut block.items {
-        if let ImplItem::Fn(function) = item
-            && let Some(tokens) = surroundings.member(&function.attrs, function)?
-        {
-            *item = ImplItem::Verbatim(tokens);
-        }
-    }
-    Ok(block.into_token_stream())
-}
-
-fn in_trait(mut block: ItemTrait) -> syn::Result<TokenStream> {
-    let surroundings = Surroundings {
-        owner: block.ident.to_string(),
-        rewritten: block.attrs.iter().any(|attribute| !is_builtin(attribute)),
-    };
-    for item in &mut block.items {
-        if let TraitItem::Fn(function) = item
-            && let Some(tokens) = surroundings.member(&function.attrs, function)?
-        {
-            *item = TraitItem::Verbatim(tokens);
-        }
-    }
-    Ok(block.into_token_stream())
-}
-
-fn in_module(mut block: ItemMod) -> syn::Result<TokenStream> {
-    let surroundings = Surroundings {
-        owner: String::new(),
-        rewritten: false,
-    };
-    for item in block.content.iter_mut().flat_map(|(_, items)| items) {
-        let tokens = match item {
-            Item::Fn(function) => surroundings.member(&function.attrs, function)?,
-            Item::Impl(block) if !is_left_out(&block.attrs) => Some(in_impl(block.clone())?),
-            Item::Trait(block) if !is_left_out(&block.attrs) => Some(in_trait(block.clone())?),
-            Item::Mod(block) if block.content.is_some() && !is_left_out(&block.attrs) => {
-                Some(in_module(block.clone())?)
-            }
-            _ => None,
-        };
-        if let Some(tokens) = tokens {
-            *item = Item::Verbatim(tokens);
-        }
-    }
-    Ok(block.into_token_stream())
-}
-
-/// The block that a function stands in.
-struct Surroundings {
-    /// Name of the type or trait, or empty in a module.
+/// A block as tokens.
+pub struct Block {
+    /// What stands before the braces.
+    header: TokenStream,
+    braces: Group,
+    kind: Kind,
+    /// Name of the type or trait, or empty for a module.
     owner: String,
     /// Another macro, such as `async_trait`, rewrites the block after us.
     rewritten: bool,
 }
 
-impl Surroundings {
-    /// The function with its markers, or `None` where it stays as it is.
-    fn member(
-        &self,
-        attributes: &[Attribute],
-        item: &impl ToTokens,
-    ) -> syn::Result<Option<TokenStream>> {
+#[derive(Clone, Copy)]
+enum Kind {
+    Impl,
+    Trait,
+    Module,
+}
+
+impl Block {
+    /// The block that an item is, or `None` where it is none.
+    pub fn of(item: &TokenStream) -> Option<Self> {
+        let mut tokens: Vec<_> = item.clone().into_iter().collect();
+        let Some(TokenTree::Group(braces)) = tokens.pop() else {
+            return None;
+        };
+        let header: TokenStream = tokens.into_iter().collect();
+        let (kind, owner, attributes) = match syn::parse2(quote!(#header {})).ok()? {
+            Item::Impl(block) => (Kind::Impl, type_name(&block.self_ty), block.attrs),
+            Item::Trait(block) => (Kind::Trait, block.ident.to_string(), block.attrs),
+            Item::Mod(block) => (Kind::Module, String::new(), block.attrs),
+            _ => return None,
+        };
+        Some(Self {
+            header,
+            braces,
+            kind,
+            owner,
+            rewritten: target::is_rewritten(&attributes),
+        })
+    }
+
+    /// The block with its functions' markers, each with `options` unless it has its own.
+    pub fn expand(&self, options: &Options) -> syn::Result<TokenStream> {
+        let members = |input: ParseStream<'_>| {
+            let mut members = TokenStream::new();
+            for attribute in input.call(Attribute::parse_inner)? {
+                attribute.to_tokens(&mut members);
+            }
+            while !input.is_empty() {
+                members.extend(self.member(input, options)?);
+            }
+            Ok(members)
+        };
+        let header = &self.header;
+        let braces = braces_of(&self.braces, members.parse2(self.braces.stream())?);
+        Ok(quote!(#header #braces))
+    }
+
+    /// Takes one member of the block and gives it with its markers.
+    fn member(&self, input: ParseStream<'_>, options: &Options) -> syn::Result<TokenStream> {
+        let attributes = input.fork().call(Attribute::parse_outer)?;
+        let ahead = input.fork();
+        let function = ahead.parse::<Function>().ok();
+        let ahead = match function {
+            Some(_) => ahead,
+            None => self.other(input)?,
+        };
+        let tokens = until(input, &ahead)?;
         if attributes
             .iter()
             .any(|attribute| is_ours(attribute, "skip"))
         {
-            return Ok(None);
+            return Ok(tokens);
         }
-        let Ok(mut function) = syn::parse2::<Function>(item.to_token_stream()) else {
-            // A method of a trait without a body.
-            return Ok(None);
-        };
-        if unsupported::function(&function.signature, &function.attributes).is_some() {
-            return Ok(None);
+        match function {
+            Some(function) => self.function(function, tokens, options),
+            // A block that has the attribute itself sees to itself.
+            None if attributes
+                .iter()
+                .any(|attribute| is_ours(attribute, "instrument")) =>
+            {
+                Ok(tokens)
+            }
+            None => match Self::of(&tokens) {
+                Some(block) => block.expand(options),
+                None => Ok(tokens),
+            },
+        }
+    }
+
+    /// Where a member ends that is no function with a body.
+    fn other<'a>(&self, input: ParseStream<'a>) -> syn::Result<ParseBuffer<'a>> {
+        let ahead = input.fork();
+        match self.kind {
+            Kind::Impl => drop(ahead.parse::<ImplItem>()?),
+            Kind::Trait => drop(ahead.parse::<TraitItem>()?),
+            Kind::Module => match nested(input) {
+                Some(ahead) => return Ok(ahead),
+                None => drop(ahead.parse::<Item>()?),
+            },
+        }
+        Ok(ahead)
+    }
+
+    /// The function with its markers, or as it is where it can have none.
+    fn function(
+        &self,
+        mut function: Function,
+        tokens: TokenStream,
+        options: &Options,
+    ) -> syn::Result<TokenStream> {
+        if unsupported::function(&function).is_some() {
+            return Ok(tokens);
         }
         if let Some(error) = unsupported::stream(&function.signature) {
             return Err(error);
         }
-        let mut options = own_options(&mut function.attributes)?;
+        let own = own_options(&mut function.attributes)?;
+        let mut options = own.unwrap_or_else(|| options.clone());
         options.owner = Some(self.owner.clone()).filter(|owner| !owner.is_empty());
         if self.rewritten {
-            Ok(Some(behind_others(function, &options)))
+            Ok(target::behind_others(function, &options))
         } else {
-            one(function, &options).map(Some)
+            target::one(function, &options)
         }
     }
 }
 
+/// Where a block ends that comes next, or `None` where another item comes next. The block's braces are
+/// those after which its header is one.
+fn nested<'a>(input: ParseStream<'a>) -> Option<ParseBuffer<'a>> {
+    let ahead = input.fork();
+    let mut header = TokenStream::new();
+    loop {
+        match ahead.parse().ok()? {
+            TokenTree::Group(group) if group.delimiter() == Delimiter::Brace => {
+                match syn::parse2(quote!(#header {})) {
+                    Ok(Item::Impl(_) | Item::Trait(_) | Item::Mod(_)) => return Some(ahead),
+                    Ok(_) => return None,
+                    Err(_) => group.to_tokens(&mut header),
+                }
+            }
+            TokenTree::Punct(token) if token.as_char() == ';' => return None,
+            token => token.to_tokens(&mut header),
+        }
+    }
+}
+
+/// Takes the tokens up to where another parser stands.
+fn until(input: ParseStream<'_>, end: ParseStream<'_>) -> syn::Result<TokenStream> {
+    let mut tokens = TokenStream::new();
+    while input.cursor() != end.cursor() {
+        tokens.extend([input.parse::<TokenTree>()?]);
+    }
+    Ok(tokens)
+}
+
 /// The options of the function's own attribute, which is taken away.
-fn own_options(attributes: &mut Vec<Attribute>) -> syn::Result<Options> {
+fn own_options(attributes: &mut Vec<Attribute>) -> syn::Result<Option<Options>> {
     let Some(at) = attributes
         .iter()
         .position(|attribute| is_ours(attribute, "instrument"))
     else {
-        return Ok(Options::default());
+        return Ok(None);
     };
     match attributes.remove(at).meta {
-        Meta::List(list) => syn::parse2(list.tokens),
-        Meta::Path(_) | Meta::NameValue(_) => Ok(Options::default()),
+        Meta::List(list) => syn::parse2(list.tokens).map(Some),
+        Meta::Path(_) | Meta::NameValue(_) => Ok(Some(Options::default())),
     }
 }
 
@@ -236,12 +189,6 @@ fn is_ours(attribute: &Attribute, name: &str) -> bool {
     let segments = &attribute.path().segments;
     let crate_is_ours = segments.len() == 1 || segments[0].ident == "exoscope";
     crate_is_ours && segments.len() <= 2 && segments.last().is_some_and(|last| last.ident == name)
-}
-
-fn is_left_out(attributes: &[Attribute]) -> bool {
-    attributes
-        .iter()
-        .any(|attribute| is_ours(attribute, "skip"))
 }
 
 /// The name of a type as a segment of a path, without its generic arguments.
@@ -257,5 +204,33 @@ fn type_name(ty: &Type) -> String {
         Type::Paren(inner) => type_name(&inner.elem),
         Type::Group(inner) => type_name(&inner.elem),
         other => other.to_token_stream().to_string().replace(' ', ""),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is left out and what can not have markers comes out as the tokens that went in, also where
+    /// they are in no syntax that this crate knows.
+    #[test]
+    fn what_stays_as_it_is_does_so_token_for_token() {
+        let blocks = [
+            "impl < const N : usize > Store < { N } > where [u8 ; { N }] : Sized { \
+             # ! [allow (unused)] const A : B < { 1 } > = { C } ; \
+             # [exoscope :: skip] pub fn a (self) -> u32 { some # new % syntax } \
+             const fn b () { } type D = E ; macro_call ! { fn } macro_call ! (fn) ; }",
+            "# [attribute] pub unsafe trait T { fn a (& self) ; # [skip] fn b () { ? } const N : u8 ; }",
+            "mod m { # [exoscope :: skip] impl T for U { fn a () { ? } } use a :: b ; struct S ; \
+             # [exoscope :: instrument] impl S { fn a () { } } # [skip] mod n { fn a () { } } }",
+        ];
+        for block in blocks {
+            let tokens: TokenStream = block.parse().expect("these are tokens");
+            let block = Block::of(&tokens).expect("it is a block");
+            let expanded = block
+                .expand(&Options::default())
+                .expect("it can be expanded");
+            assert_eq!(expanded.to_string(), tokens.to_string());
+        }
     }
 }

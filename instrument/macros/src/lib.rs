@@ -23,6 +23,8 @@ mod options;
 #[cfg(feature = "enabled")]
 mod returns;
 #[cfg(feature = "enabled")]
+mod target;
+#[cfg(feature = "enabled")]
 mod unsupported;
 #[cfg(feature = "enabled")]
 mod wrapper;
@@ -34,7 +36,7 @@ use proc_macro::TokenStream;
 #[cfg(feature = "enabled")]
 #[proc_macro_attribute]
 pub fn instrument(options: TokenStream, item: TokenStream) -> TokenStream {
-    block::instrument(options.into(), item.into()).into()
+    target::instrument(options.into(), item.into()).into()
 }
 
 /// Gives back the item: the feature `enabled` is off.

@@ -4,6 +4,7 @@ use proc_macro2::{Span, TokenStream, TokenTree};
 use syn::ext::IdentExt;
 use syn::parse::{Parse, ParseStream};
 use syn::punctuated::Punctuated;
+use syn::spanned::Spanned;
 use syn::{Error, Expr, Ident, LitInt, LitStr, Path, Token, braced, parenthesized};
 
 /// What the options say.
@@ -44,7 +45,7 @@ impl Name {
     pub fn span(&self) -> Span {
         match self {
             Self::Literal(literal) => literal.span(),
-            Self::Constant(path) => syn::spanned::Spanned::span(path),
+            Self::Constant(path) => path.span(),
         }
     }
 }
@@ -113,6 +114,30 @@ impl Parse for Options {
 }
 
 impl Options {
+    /// Refuses what a block's attribute can not say for every function in it.
+    pub fn for_block(&self) -> syn::Result<()> {
+        let name = self.name.as_ref().map(|name| (name.span(), "name"));
+        let field = self.fields.first();
+        let field = field.map(|field| (field.name.span(), "fields"));
+        let args = self.args.first().map(|name| (name.span(), "args"));
+        let skip = self.skip.first().map(|name| (name.span(), "skip"));
+        if let Some((span, option)) = name.or(field).or(args).or(skip) {
+            let message =
+                format!("`{option}` is for one function: put it on a function in the block");
+            return Err(Error::new(span, message));
+        }
+        let mut values = self.unevaluated.iter();
+        if let Some(value) = values.find(|value| !matches!(value, Expr::Path(_))) {
+            let message = "`parent` and `follows_from` are for one function: put them on a function \
+                           in the block";
+            return Err(Error::new_spanned(value, message));
+        }
+        match self.unknown.first() {
+            Some(error) => Err(error.clone()),
+            None => Ok(()),
+        }
+    }
+
     /// Takes one option; gives its name, or `None` where nobody knows it.
     fn take(&mut self, input: ParseStream<'_>) -> syn::Result<Option<Ident>> {
         if input.peek(LitStr) {

@@ -1,13 +1,14 @@
 //! What can not be instrumented, and what to do instead.
 
-use proc_macro2::{Span, TokenStream, TokenTree};
-use quote::ToTokens;
+use proc_macro2::{Delimiter, Group, Span, TokenStream, TokenTree};
 use syn::{Attribute, Error, Item, Signature, spanned::Spanned};
 
+use crate::function::Function;
 use crate::returns::Returns;
 
 /// Why the function can not be instrumented, at the tokens that make it so; `None` where it can.
-pub fn function(signature: &Signature, attributes: &[Attribute]) -> Option<Error> {
+pub fn function(function: &Function) -> Option<Error> {
+    let signature = &function.signature;
     if let Some(token) = &signature.constness {
         return Some(Error::new(
             token.span,
@@ -15,7 +16,11 @@ pub fn function(signature: &Signature, attributes: &[Attribute]) -> Option<Error
              instrument the functions that call it",
         ));
     }
-    if let Some(naked) = attributes.iter().find(|attribute| is_naked(attribute)) {
+    if let Some(naked) = function
+        .attributes
+        .iter()
+        .find(|attribute| is_naked(attribute))
+    {
         return Some(Error::new_spanned(
             naked,
             "a naked function can not be instrumented, for its body is assembly only: \
@@ -29,7 +34,27 @@ pub fn function(signature: &Signature, attributes: &[Attribute]) -> Option<Error
              use `exoscope::call!` in its body",
         ));
     }
-    None
+    generator(&function.body).map(|token| Error::new(token, GENERATOR))
+}
+
+const GENERATOR: &str = "a generator can not be instrumented: instrument the functions that use it";
+
+/// Where the `gen` of a body stands that ends in a `gen` block.
+fn generator(body: &Group) -> Option<Span> {
+    let tokens: Vec<_> = body.stream().into_iter().collect();
+    let (block, before) = tokens.split_last()?;
+    let before = match before.split_last() {
+        Some((TokenTree::Ident(name), before)) if name == "move" => before,
+        _ => before,
+    };
+    match (block, before.last()) {
+        (TokenTree::Group(block), Some(TokenTree::Ident(name)))
+            if block.delimiter() == Delimiter::Brace && name == "gen" =>
+        {
+            Some(name.span())
+        }
+        _ => None,
+    }
 }
 
 /// The stream feature is off, and the function returns a stream.
@@ -62,48 +87,85 @@ fn is_naked(attribute: &Attribute) -> bool {
 
 /// The error for an item that is neither a function nor a block of functions.
 pub fn item(item: &TokenStream) -> Error {
+    let (span, what): (Span, &str) = match syn::parse2::<Item>(item.clone()) {
+        Ok(Item::ForeignMod(block)) => {
+            return Error::new(
+                block.abi.span(),
+                "functions of an `extern` block have no body here: instrument the functions that \
+                 call them, or use `exoscope::call!` there",
+            );
+        }
+        Ok(Item::Mod(item)) => {
+            return Error::new(
+                item.mod_token.span,
+                "a module in a file of its own can not be instrumented from outside it: put the \
+                 attribute on the functions and blocks in it",
+            );
+        }
+        Ok(Item::Macro(item)) => {
+            return Error::new(
+                item.mac.path.span(),
+                "what a macro expands to can not be seen here: put the attribute into the macro",
+            );
+        }
+        Ok(Item::Const(item)) => (item.const_token.span, "a constant"),
+        Ok(Item::Static(item)) => (item.static_token.span, "a static"),
+        Ok(Item::Struct(item)) => (item.struct_token.span, "a struct"),
+        Ok(Item::Enum(item)) => (item.enum_token.span, "an enum"),
+        Ok(Item::Union(item)) => (item.union_token.span, "a union"),
+        Ok(Item::Type(item)) => (item.type_token.span, "a type"),
+        Ok(Item::Use(item)) => (item.use_token.span, "an import"),
+        Ok(Item::ExternCrate(item)) => (item.extern_token.span, "an import"),
+        _ => return unparsed(item),
+    };
     let hint = "put `#[exoscope::instrument]` on a function, an `impl` block, a trait or an \
                 inline module";
-    let (span, what): (Span, &str) = match syn::parse2::<Item>(item.clone()) {
-        Ok(Item::ForeignMod(block)) => (
-            block.abi.span(),
-            "functions of an `extern` block have no body here: instrument the functions that call \
-             them, or use `exoscope::call!` there",
-        ),
-        Ok(Item::Const(item)) => (item.const_token.span, "a constant is no function"),
-        Ok(Item::Static(item)) => (item.static_token.span, "a static is no function"),
-        Ok(Item::Struct(item)) => (item.struct_token.span, "a struct is no function"),
-        Ok(Item::Enum(item)) => (item.enum_token.span, "an enum is no function"),
-        Ok(Item::Union(item)) => (item.union_token.span, "a union is no function"),
-        Ok(Item::Type(item)) => (item.type_token.span, "a type is no function"),
-        Ok(Item::Use(item)) => (item.use_token.span, "an import is no function"),
-        Ok(Item::Mod(item)) => (
-            item.mod_token.span,
-            "a module in a file of its own can not be instrumented from outside it",
-        ),
-        Ok(Item::Macro(item)) => (
-            item.mac.path.span(),
-            "what a macro expands to can not be seen here: put the attribute into the macro",
-        ),
-        Ok(other) => (
-            first(&other.to_token_stream()),
-            "this can not be instrumented",
-        ),
-        // A function that the parser did not take has its own error; this is for expressions.
-        Err(_) => (first(item), "this can not be instrumented"),
-    };
-    let message = if what.contains(':') {
-        what.to_owned()
-    } else {
-        format!("{what}: {hint}")
-    };
-    Error::new(span, message)
+    Error::new(span, format!("{what} is no function: {hint}"))
 }
 
-fn first(tokens: &TokenStream) -> Span {
-    tokens
-        .clone()
-        .into_iter()
-        .next()
-        .map_or_else(Span::call_site, |token| token.span())
+const NO_BODY: &str = "a function without a body can not be instrumented: put the attribute on those \
+                       that implement it, or on those that call it";
+
+/// The error for what the parser does not know: a function without a body, or no item at all.
+fn unparsed(item: &TokenStream) -> Error {
+    let tokens: Vec<_> = item.clone().into_iter().collect();
+    let is = |token: &TokenTree, word: &str| token.to_string() == word;
+    let Some(function) = tokens.iter().position(|token| is(token, "fn")) else {
+        return expression(&tokens);
+    };
+    if let Some(token) = tokens[..function].iter().find(|token| is(token, "gen")) {
+        return Error::new(token.span(), GENERATOR);
+    }
+    let name = tokens.get(function + 1).unwrap_or(&tokens[function]);
+    if tokens.last().is_some_and(|last| is(last, ";")) {
+        return Error::new(name.span(), NO_BODY);
+    }
+    let error = syn::parse2::<Function>(item.clone()).err();
+    error.unwrap_or_else(|| Error::new(name.span(), "this function can not be instrumented"))
+}
+
+/// The error for an expression or a statement.
+fn expression(tokens: &[TokenTree]) -> Error {
+    let hint = match tokens {
+        [TokenTree::Ident(first), TokenTree::Group(_), ..] if first == "async" => {
+            "an `async` block can not be instrumented by an attribute: use `exoscope::future!`"
+        }
+        [TokenTree::Ident(first), ..] if first == "move" || first == "async" => CLOSURE,
+        [TokenTree::Punct(first), ..] if first.as_char() == '|' => CLOSURE,
+        _ => "this can not be instrumented by an attribute: use `exoscope::call!`",
+    };
+    let first = tokens.first().map_or_else(Span::call_site, TokenTree::span);
+    Error::new(first, hint)
+}
+
+const CLOSURE: &str = "a closure can not be instrumented by an attribute: put `exoscope::call!` or \
+                       `exoscope::future!` into it";
+
+/// Whether it is an item, which can stand beside an error.
+pub fn is_item(tokens: &TokenStream) -> bool {
+    syn::parse2::<Item>(tokens.clone()).is_ok()
+        || tokens
+            .clone()
+            .into_iter()
+            .any(|token| token.to_string() == "fn")
 }

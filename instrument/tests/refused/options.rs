@@ -44,4 +44,7 @@ impl Store {}
 #[instrument(nmae = "store")]
 impl Store {}
 
+#[instrument(parent = &self.span)]
+impl Store {}
+
 fn main() {}
