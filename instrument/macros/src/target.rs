@@ -2,7 +2,7 @@
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, quote};
-use syn::{Attribute, parse_quote};
+use syn::{Attribute, TraitItemFn, parse_quote};
 
 use crate::block::Block;
 use crate::function::Function;
@@ -29,10 +29,19 @@ fn target(options: &Options, item: &TokenStream) -> syn::Result<TokenStream> {
             None => one(function, options),
         };
     }
-    match Block::of(item) {
-        Some(block) => options.for_block().and_then(|()| block.expand(options)),
-        None => Err(unsupported::item(item)),
+    if let Some(block) = Block::of(item) {
+        return options.for_block().and_then(|()| block.expand(options));
     }
+    if is_required_method(item) {
+        return Ok(item.clone());
+    }
+    Err(unsupported::item(item))
+}
+
+/// A method of a trait without a default: there is nothing to run. Without a receiver it may as well be
+/// a function of an `extern` block.
+fn is_required_method(item: &TokenStream) -> bool {
+    syn::parse2::<TraitItemFn>(item.clone()).is_ok_and(|item| item.sig.receiver().is_some())
 }
 
 /// One function. Where other attribute macros stand on an `async fn`, ours goes behind them: they

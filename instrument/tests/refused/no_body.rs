@@ -9,15 +9,10 @@ unsafe extern "C" {
 
 trait Shape {
     #[instrument]
-    fn area(&self) -> f64;
+    fn new() -> Self;
+    // Nothing runs here, and nothing is wrong with it.
     #[instrument]
-    async fn draw(&self);
-}
-
-// Those of an instrumented trait are left alone.
-#[instrument]
-trait Fine {
-    fn fine(&self) -> u32;
+    fn area(&self) -> f64;
 }
 
 fn main() {}
