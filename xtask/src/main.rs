@@ -6,6 +6,7 @@
 //! | [`build`] | the release build of the agent |
 //! | [`demo`] (`run`) | a real service under load, captured from outside, its rows compared |
 //! | [`test`] | format, lints, documentation and all tests |
+//! | [`swap`] | our attribute in crates that nobody here wrote |
 //! | [`bench`] | what it costs, measured |
 //!
 //! Everything that a command says goes to standard error, but for results.
@@ -19,6 +20,7 @@ mod h2load;
 mod needs;
 mod service;
 mod setup;
+mod swap;
 mod tally;
 mod test;
 mod workspace;
@@ -47,6 +49,9 @@ enum Task {
     Run(demo::Args),
     /// Check format, lints and documentation and run all tests, the privileged ones too.
     Test,
+    /// Swap `#[tracing::instrument]` for our attribute in published crates, run their own tests
+    /// before and after, and capture their calls. Needs root, and the registry the first time.
+    Swap(swap::Args),
     /// Measure what a marker, attaching and the agent cost.
     Bench(bench::Args),
 }
@@ -57,6 +62,7 @@ fn main() -> ExitCode {
         Task::Build => build::build().map(|_| ExitCode::SUCCESS),
         Task::Run(args) => demo::demo(&args).map(|()| ExitCode::SUCCESS),
         Task::Test => test::test(),
+        Task::Swap(args) => swap::swap(&args).map(|()| ExitCode::SUCCESS),
         Task::Bench(args) => bench::bench(&args).map(|()| ExitCode::SUCCESS),
     };
     result.unwrap_or_else(|error| {

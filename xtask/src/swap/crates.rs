@@ -1,0 +1,118 @@
+//! The crates: code that nobody here wrote, each using the attribute in ways of its own.
+
+/// A published crate.
+#[derive(Clone, Copy, Debug)]
+pub struct Crate {
+    /// Its name in the registry.
+    pub name: &'static str,
+    /// The exact version.
+    pub version: &'static str,
+    /// What it shows that others do not.
+    pub shows: &'static str,
+    /// Features, and whether its default ones are on, as arguments of cargo.
+    pub features: &'static [&'static str],
+    /// Which of its test binaries, as arguments of `cargo test`.
+    pub tests: &'static [&'static str],
+    /// Parts of the names of tests that are left out; why stands beside each.
+    pub without: &'static [&'static str],
+    /// It is built and tested within a minute or so: one of those that CI takes.
+    pub quick: bool,
+    /// At least so many functions are seen to be called.
+    pub functions: usize,
+    /// At least so many calls are seen.
+    pub calls: u64,
+}
+
+/// Every crate.
+pub const CRATES: &[Crate] = &[
+    Crate {
+        name: "wmf-core",
+        version: "0.1.2",
+        shows: "`cfg_attr`, `err(level = …, Display)`, `fields`",
+        features: &[],
+        tests: &["--tests"],
+        without: &[],
+        quick: true,
+        functions: 1,
+        calls: 1,
+    },
+    Crate {
+        name: "tower-sessions-core",
+        version: "0.15.0",
+        shows: "methods that are `async` and fail, `err`",
+        features: &[],
+        tests: &["--lib"],
+        without: &[],
+        quick: true,
+        functions: 1,
+        calls: 1,
+    },
+    Crate {
+        name: "openraft",
+        version: "0.9.25",
+        shows: "`async_trait`",
+        features: &[],
+        tests: &["--lib"],
+        without: &[],
+        quick: false,
+        functions: 1,
+        calls: 1,
+    },
+    Crate {
+        name: "zbus",
+        version: "6.2.1",
+        shows: "whole tests, `async`",
+        features: &["--features=p2p"],
+        tests: &[
+            "--lib",
+            "--test=connection_closed",
+            "--test=polling_runtime",
+            "--test=builder_message_stream",
+        ],
+        without: &[],
+        quick: false,
+        functions: 1,
+        calls: 1,
+    },
+    Crate {
+        name: "sea-orm",
+        version: "2.0.4",
+        shows: "traits",
+        features: &["--features=sqlx-sqlite,runtime-tokio"],
+        tests: &[
+            "--test=crud_tests",
+            "--test=stream_tests",
+            "--test=transaction_tests",
+            "--test=query_tests",
+        ],
+        without: &[],
+        quick: false,
+        functions: 1,
+        calls: 1,
+    },
+    Crate {
+        name: "pact_matching",
+        version: "2.1.0",
+        shows: "async, ret",
+        features: &[
+            "--no-default-features",
+            "--features=datetime,xml,multipart,form_urlencoded",
+        ],
+        tests: &["--lib", "--tests"],
+        without: &[],
+        quick: false,
+        functions: 1,
+        calls: 1,
+    },
+    Crate {
+        name: "reactive_graph",
+        version: "0.3.0-rc1",
+        shows: "track_caller",
+        features: &["--features=tracing,effects"],
+        tests: &["--tests"],
+        without: &[],
+        quick: true,
+        functions: 1,
+        calls: 1,
+    },
+];
