@@ -22,7 +22,7 @@ pub struct State<F> {
     function: PhantomData<F>,
 }
 
-/// A call that has begun. Dropped without [`Inspect::leave`], it reports a panic.
+/// A call that has begun. Dropped without [`Inspect::leave`], it reports that it unwound.
 pub struct Open<'a, F: Function>(&'a State<F>);
 
 impl<F: Function> State<F> {
@@ -41,12 +41,11 @@ impl<F: Function> State<F> {
     #[inline(always)]
     pub fn enter(&self) -> Open<'_, F> {
         if SUPPORTED {
-            let outer = chain::push(self.address());
-            self.outer.set(outer);
+            let outer = chain::push(&self.outer, self.address());
             if F::start_wanted() {
                 self.start.set(chain::now());
             }
-            F::entry(self.address(), self.outer.get());
+            F::entry(self.address(), outer);
         }
         Open(self)
     }
@@ -83,14 +82,7 @@ impl<F: Function> Open<'_, F> {
         let state = self.0;
         mem::forget(self);
         if SUPPORTED {
-            let outer = state.outer.get();
-            chain::pop(outer);
-            F::exit(
-                state.address(),
-                Outcome::Ok as u32,
-                outer,
-                state.start.get(),
-            );
+            exit(state, Outcome::Ok);
         }
     }
 }
@@ -119,7 +111,20 @@ fn failed<F: Function, R, I: Inspect<R>>(state: &State<F>, returned: &R) {
 #[cold]
 #[inline(never)]
 fn unwound<F: Function>(state: &State<F>) {
-    error(state, Outcome::Panic, 0);
+    if std::thread::panicking() {
+        error(state, Outcome::Panic, 0);
+    } else {
+        // Something else unwinds: `pthread_exit`, or an exception of another language.
+        exit(state, Outcome::Cancelled);
+    }
+}
+
+/// Takes the call off the thread's chain and fires its exit marker.
+#[inline(always)]
+fn exit<F: Function>(state: &State<F>, outcome: Outcome) {
+    let outer = state.outer.get();
+    chain::pop(outer);
+    F::exit(state.address(), outcome as u64, outer, state.start.get());
 }
 
 /// Takes the call off the thread's chain and fires its error marker.
@@ -129,7 +134,7 @@ fn error<F: Function>(state: &State<F>, outcome: Outcome, detail: usize) {
     chain::pop(outer);
     F::error(
         state.address(),
-        outcome as u32,
+        outcome as u64,
         outer,
         state.start.get(),
         detail,

@@ -1,16 +1,32 @@
 //! The thread's chain of open calls, and the clock.
 
 use core::cell::Cell;
+use core::sync::atomic::{Ordering::SeqCst, compiler_fence};
 
 std::thread_local! {
-    /// Address of the innermost open call on this thread, or 0.
+    /// What is innermost on this thread: the address of an open call's state, a token, or 0.
     static INNERMOST: Cell<usize> = const { Cell::new(0) };
 }
 
-/// Makes the call at `address` the innermost one of this thread; gives the one before, or 0.
+/// Makes `call` the innermost one of this thread, and writes to `outer` the one before, or 0.
+///
+/// `call` is the address of two words of which `outer` is one. A signal handler may run instrumented
+/// functions at any instruction, so the words are complete before their address is there to be found.
 #[inline(always)]
-pub(crate) fn push(address: usize) -> usize {
-    INNERMOST.replace(address)
+pub(crate) fn push(outer: &Cell<usize>, call: usize) -> usize {
+    INNERMOST.with(|innermost| {
+        let before = innermost.get();
+        outer.set(before);
+        compiler_fence(SeqCst);
+        innermost.set(call);
+        before
+    })
+}
+
+/// Makes `token` the innermost call of this thread; gives the one before, or 0.
+#[inline(always)]
+pub(crate) fn replace(token: usize) -> usize {
+    INNERMOST.replace(token)
 }
 
 /// Makes `outer` the innermost call of this thread again.
@@ -19,7 +35,7 @@ pub(crate) fn pop(outer: usize) {
     INNERMOST.set(outer);
 }
 
-/// Address of the innermost open call on this thread, or 0.
+/// What is innermost on this thread: the address of an open call's state, a token, or 0.
 #[inline(always)]
 pub(crate) fn innermost() -> usize {
     INNERMOST.get()

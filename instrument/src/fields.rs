@@ -11,7 +11,7 @@ use exoscope_abi::field::{CUT, ENTRY_HEADER_LEN, FIELDS_LEN, Kind, RETURNED, TRU
 use crate::contain::contain;
 use crate::marker::Function;
 use crate::record::Record;
-use crate::{SUPPORTED, chain};
+use crate::{SUPPORTED, turns};
 
 /// Name of the field that holds what a function returned.
 const RETURN: &str = "return";
@@ -113,7 +113,7 @@ impl Fields {
 #[inline(never)]
 pub fn capture<F: Function>(_function: F, write: impl FnOnce(&mut Fields)) {
     if SUPPORTED {
-        Fields::new().fire::<F>(chain::innermost(), 0, write);
+        Fields::new().fire::<F>(turns::innermost(), 0, write);
     }
 }
 

@@ -22,4 +22,7 @@ extern "C" fn init() {
     core::hint::black_box(&raw const SEMAPHORE_PAGE);
     #[cfg(target_arch = "x86_64")]
     crate::fork_guard::register();
+    if crate::SUPPORTED {
+        crate::panic::set_hook();
+    }
 }

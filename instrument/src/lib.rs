@@ -137,17 +137,33 @@ mod future;
 mod init;
 #[cfg(feature = "enabled")]
 mod inspect;
+#[cfg(feature = "enabled")]
+mod items;
+#[cfg(feature = "enabled")]
+mod iterator;
+mod link;
 mod macros;
 #[cfg(feature = "enabled")]
 mod marker;
+#[cfg(all(feature = "enabled", target_os = "linux"))]
+mod panic;
+#[cfg(feature = "enabled")]
+mod poll;
 #[cfg(feature = "enabled")]
 mod record;
 #[cfg(feature = "enabled")]
 mod returned;
 #[cfg(all(feature = "enabled", feature = "stream"))]
 mod stream;
+#[cfg(feature = "enabled")]
+mod token;
+#[cfg(feature = "enabled")]
+mod turns;
+#[cfg(feature = "enabled")]
+mod waker;
 
 pub use exoscope_macros::{instrument, skip};
+pub use link::{Call, InCall, Linked, current_call};
 
 /// There are markers for this target; elsewhere a function runs its body and nothing else.
 #[cfg(feature = "enabled")]
@@ -165,11 +181,12 @@ const SUPPORTED: bool = cfg!(all(
 pub mod __private {
     pub use crate::call::{Open, State, body};
     pub use crate::fields::{Fields, capture};
-    pub use crate::future::FutureCall;
+    pub use crate::future::{MovableFutureCall, PinnedFutureCall};
     pub use crate::inspect::{
         Anything, Inspect, InspectAnything, InspectDebugged, InspectDebuggedFirst,
         InspectDisplayed, InspectOpaque, Kind, kind_of_output, with_output, with_output_of,
     };
+    pub use crate::iterator::{IteratorCall, kind_of_next};
     pub use crate::marker::{Function, abi, joined, joined_len};
     pub use crate::record::{
         AsDebug, AsDisplay, RecordAsDebug, RecordAsDisplay, RecordNothing, RecordTyped,

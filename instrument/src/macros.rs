@@ -63,7 +63,7 @@ macro_rules! future {
         );
         let future = ::core::future::IntoFuture::into_future($future);
         let inspector = $crate::__inspect!($crate::__private::kind_of_output(&future));
-        $crate::__private::FutureCall::new(__ExoscopeFunction, inspector, future)
+        $crate::__private::MovableFutureCall::new(__ExoscopeFunction, inspector, future)
     }};
 }
 

@@ -14,19 +14,27 @@ pub use exoscope_abi as abi;
 pub trait Function {
     /// A call begins: the address of its state, and that of the next outer call or 0.
     fn entry(call: usize, parent: usize);
-    /// A call ended without an error.
-    fn exit(call: usize, outcome: u32, parent: usize, start: u64);
+    /// A call ended without an error; `ended` is the outcome, with the number of items in its high half.
+    fn exit(call: usize, ended: u64, parent: usize, start: u64);
     /// A call ended with an error; `detail` is the address of an `ErrorDetail` or 0.
-    fn error(call: usize, outcome: u32, parent: usize, start: u64, detail: usize);
+    fn error(call: usize, ended: u64, parent: usize, start: u64, detail: usize);
     /// Fields of a call: the address of their encoding (`exoscope_abi::field`), and its length with
     /// the flags of `exoscope_abi::field`.
     fn fields(call: usize, fields: usize, size: u64);
+    /// A poll of a call begins; `waker` is the data pointer of the waker that it got.
+    fn poll_begin(call: usize, waker: usize);
+    /// A poll of a call ended, and the call did not.
+    fn poll_end(call: usize);
+    /// A call hands on an item that is an error; `detail` is the address of an `ErrorDetail`.
+    fn item_error(call: usize, detail: usize);
     /// Somebody wants the target to read the time at which a call begins.
     fn start_wanted() -> bool;
     /// Somebody wants the message of an error.
     fn detail_wanted() -> bool;
     /// Somebody wants the fields of a call.
     fn fields_wanted() -> bool;
+    /// Somebody wants to know of polls.
+    fn polls_wanted() -> bool;
 }
 
 /// Declares the type `$name` that holds the markers of the function with the full path `$path`,
@@ -65,6 +73,8 @@ macro_rules! __function {
             #[unsafe(link_section = ".probes")]
             static FIELDS: ::core::sync::atomic::AtomicU16 =
                 ::core::sync::atomic::AtomicU16::new(0);
+            #[unsafe(link_section = ".probes")]
+            static POLLS: ::core::sync::atomic::AtomicU16 = ::core::sync::atomic::AtomicU16::new(0);
 
             impl $crate::__private::Function for $name {
                 #[inline(always)]
@@ -72,18 +82,30 @@ macro_rules! __function {
                     $crate::__markers!(entry __EXOSCOPE_FUNCTION START DETAIL call parent);
                 }
                 #[inline(always)]
-                fn exit(call: usize, outcome: u32, parent: usize, start: u64) {
-                    $crate::__markers!(exit __EXOSCOPE_FUNCTION START DETAIL call outcome parent start);
+                fn exit(call: usize, ended: u64, parent: usize, start: u64) {
+                    $crate::__markers!(exit __EXOSCOPE_FUNCTION START DETAIL call ended parent start);
                 }
                 #[inline(always)]
-                fn error(call: usize, outcome: u32, parent: usize, start: u64, detail: usize) {
+                fn error(call: usize, ended: u64, parent: usize, start: u64, detail: usize) {
                     $crate::__markers!(
-                        error __EXOSCOPE_FUNCTION START DETAIL call outcome parent start detail
+                        error __EXOSCOPE_FUNCTION START DETAIL call ended parent start detail
                     );
                 }
                 #[inline(always)]
                 fn fields(call: usize, fields: usize, size: u64) {
                     $crate::__markers!(fields __EXOSCOPE_FUNCTION FIELDS call fields size);
+                }
+                #[inline(always)]
+                fn poll_begin(call: usize, waker: usize) {
+                    $crate::__markers!(poll_begin __EXOSCOPE_FUNCTION POLLS call waker);
+                }
+                #[inline(always)]
+                fn poll_end(call: usize) {
+                    $crate::__markers!(poll_end __EXOSCOPE_FUNCTION POLLS call);
+                }
+                #[inline(always)]
+                fn item_error(call: usize, detail: usize) {
+                    $crate::__markers!(item_error __EXOSCOPE_FUNCTION DETAIL call detail);
                 }
                 #[inline(always)]
                 fn start_wanted() -> bool {
@@ -96,6 +118,10 @@ macro_rules! __function {
                 #[inline(always)]
                 fn fields_wanted() -> bool {
                     FIELDS.load(::core::sync::atomic::Ordering::Relaxed) != 0
+                }
+                #[inline(always)]
+                fn polls_wanted() -> bool {
+                    POLLS.load(::core::sync::atomic::Ordering::Relaxed) != 0
                 }
             }
         };
@@ -148,7 +174,7 @@ const fn append(text: &mut [u8], mut at: usize, string: &str) -> usize {
     at
 }
 
-/// The markers of a function with their registers, on x86-64 Linux.
+/// The markers with their registers, on x86-64 Linux.
 #[cfg(all(
     target_os = "linux",
     target_arch = "x86_64",
@@ -164,21 +190,21 @@ macro_rules! __markers {
             in("rdi") &raw const $function, in("rsi") $call, in("rdx") $parent,
         )
     };
-    (exit $function:ident $start:ident $detail:ident $call:ident $outcome:ident $parent:ident $begun:ident) => {
+    (exit $function:ident $start:ident $detail:ident $call:ident $ended:ident $parent:ident $begun:ident) => {
         $crate::__marker!(
             Exit, "exit", "8@%rdi 8@%rsi 8@%rdx 8@%rcx 8@%r8", "0", "{function}", "{start}", "0",
             "{function}",
             function = sym $function, start = sym $start,
-            in("rdi") &raw const $function, in("rsi") $call, in("rdx") $outcome as u64,
+            in("rdi") &raw const $function, in("rsi") $call, in("rdx") $ended,
             in("rcx") $parent, in("r8") $begun,
         )
     };
-    (error $function:ident $start:ident $detail:ident $call:ident $outcome:ident $parent:ident $begun:ident $said:ident) => {
+    (error $function:ident $start:ident $detail:ident $call:ident $ended:ident $parent:ident $begun:ident $said:ident) => {
         $crate::__marker!(
             Error, "error", "8@%rdi 8@%rsi 8@%rdx 8@%rcx 8@%r8 8@%r9", "{detail}", "{function}",
             "{start}", "{detail}", "{function}",
             function = sym $function, start = sym $start, detail = sym $detail,
-            in("rdi") &raw const $function, in("rsi") $call, in("rdx") $outcome as u64,
+            in("rdi") &raw const $function, in("rsi") $call, in("rdx") $ended,
             in("rcx") $parent, in("r8") $begun, in("r9") $said,
         )
     };
@@ -191,9 +217,53 @@ macro_rules! __markers {
             in("rcx") $size,
         )
     };
+    (poll_begin $function:ident $semaphore:ident $call:ident $waker:ident) => {
+        $crate::__marker!(
+            PollBegin, "poll_begin", "8@%rdi 8@%rsi 8@%rdx", "{polls}", "{function}", "0", "{polls}",
+            "{function}",
+            function = sym $function, polls = sym $semaphore,
+            in("rdi") &raw const $function, in("rsi") $call, in("rdx") $waker,
+        )
+    };
+    (poll_end $function:ident $semaphore:ident $call:ident) => {
+        $crate::__marker!(
+            PollEnd, "poll_end", "8@%rdi 8@%rsi", "{polls}", "{function}", "0", "{polls}",
+            "{function}",
+            function = sym $function, polls = sym $semaphore,
+            in("rdi") &raw const $function, in("rsi") $call,
+        )
+    };
+    (item_error $function:ident $semaphore:ident $call:ident $said:ident) => {
+        $crate::__marker!(
+            ItemError, "item_error", "8@%rdi 8@%rsi 8@%rdx", "{detail}", "{function}", "0", "{detail}",
+            "{function}",
+            function = sym $function, detail = sym $semaphore,
+            in("rdi") &raw const $function, in("rsi") $call, in("rdx") $said,
+        )
+    };
+    (wake $waker:ident) => {
+        $crate::__marker!(
+            Wake, "wake", "8@%rdi 8@%rsi", "0", "0", "0", "0", "",
+            in("rdi") 0_usize, in("rsi") $waker,
+        )
+    };
+    (link $semaphore:ident $call:ident $token:ident) => {
+        $crate::__marker!(
+            Link, "link", "8@%rdi 8@%rsi 8@%rdx", "{wanted}", "0", "0", "{wanted}", "",
+            wanted = sym $semaphore,
+            in("rdi") 0_usize, in("rsi") $call, in("rdx") $token,
+        )
+    };
+    (panic $semaphore:ident $call:ident $said:ident) => {
+        $crate::__marker!(
+            Panic, "panic", "8@%rdi 8@%rsi 8@%rdx", "{wanted}", "0", "0", "{wanted}", "",
+            wanted = sym $semaphore,
+            in("rdi") 0_usize, in("rsi") $call, in("rdx") $said,
+        )
+    };
 }
 
-/// The markers of a function with their registers, on 64-bit ARM Linux.
+/// The markers with their registers, on 64-bit ARM Linux.
 #[cfg(all(target_os = "linux", target_arch = "aarch64", target_endian = "little"))]
 #[doc(hidden)]
 #[macro_export]
@@ -205,21 +275,21 @@ macro_rules! __markers {
             in("x0") &raw const $function, in("x1") $call, in("x2") $parent,
         )
     };
-    (exit $function:ident $start:ident $detail:ident $call:ident $outcome:ident $parent:ident $begun:ident) => {
+    (exit $function:ident $start:ident $detail:ident $call:ident $ended:ident $parent:ident $begun:ident) => {
         $crate::__marker!(
             Exit, "exit", "8@x0 8@x1 8@x2 8@x3 8@x4", "0", "{function}", "{start}", "0",
             "{function}",
             function = sym $function, start = sym $start,
-            in("x0") &raw const $function, in("x1") $call, in("x2") $outcome as u64,
+            in("x0") &raw const $function, in("x1") $call, in("x2") $ended,
             in("x3") $parent, in("x4") $begun,
         )
     };
-    (error $function:ident $start:ident $detail:ident $call:ident $outcome:ident $parent:ident $begun:ident $said:ident) => {
+    (error $function:ident $start:ident $detail:ident $call:ident $ended:ident $parent:ident $begun:ident $said:ident) => {
         $crate::__marker!(
             Error, "error", "8@x0 8@x1 8@x2 8@x3 8@x4 8@x5", "{detail}", "{function}",
             "{start}", "{detail}", "{function}",
             function = sym $function, start = sym $start, detail = sym $detail,
-            in("x0") &raw const $function, in("x1") $call, in("x2") $outcome as u64,
+            in("x0") &raw const $function, in("x1") $call, in("x2") $ended,
             in("x3") $parent, in("x4") $begun, in("x5") $said,
         )
     };
@@ -230,6 +300,50 @@ macro_rules! __markers {
             function = sym $function, fields = sym $semaphore,
             in("x0") &raw const $function, in("x1") $call, in("x2") $fields,
             in("x3") $size,
+        )
+    };
+    (poll_begin $function:ident $semaphore:ident $call:ident $waker:ident) => {
+        $crate::__marker!(
+            PollBegin, "poll_begin", "8@x0 8@x1 8@x2", "{polls}", "{function}", "0", "{polls}",
+            "{function}",
+            function = sym $function, polls = sym $semaphore,
+            in("x0") &raw const $function, in("x1") $call, in("x2") $waker,
+        )
+    };
+    (poll_end $function:ident $semaphore:ident $call:ident) => {
+        $crate::__marker!(
+            PollEnd, "poll_end", "8@x0 8@x1", "{polls}", "{function}", "0", "{polls}",
+            "{function}",
+            function = sym $function, polls = sym $semaphore,
+            in("x0") &raw const $function, in("x1") $call,
+        )
+    };
+    (item_error $function:ident $semaphore:ident $call:ident $said:ident) => {
+        $crate::__marker!(
+            ItemError, "item_error", "8@x0 8@x1 8@x2", "{detail}", "{function}", "0", "{detail}",
+            "{function}",
+            function = sym $function, detail = sym $semaphore,
+            in("x0") &raw const $function, in("x1") $call, in("x2") $said,
+        )
+    };
+    (wake $waker:ident) => {
+        $crate::__marker!(
+            Wake, "wake", "8@x0 8@x1", "0", "0", "0", "0", "",
+            in("x0") 0_usize, in("x1") $waker,
+        )
+    };
+    (link $semaphore:ident $call:ident $token:ident) => {
+        $crate::__marker!(
+            Link, "link", "8@x0 8@x1 8@x2", "{wanted}", "0", "0", "{wanted}", "",
+            wanted = sym $semaphore,
+            in("x0") 0_usize, in("x1") $call, in("x2") $token,
+        )
+    };
+    (panic $semaphore:ident $call:ident $said:ident) => {
+        $crate::__marker!(
+            Panic, "panic", "8@x0 8@x1 8@x2", "{wanted}", "0", "0", "{wanted}", "",
+            wanted = sym $semaphore,
+            in("x0") 0_usize, in("x1") $call, in("x2") $said,
         )
     };
 }
@@ -245,8 +359,8 @@ macro_rules! __markers {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __markers {
-    ($probe:ident $function:ident $($value:ident)*) => {
-        let _ = (&raw const $function, $(&raw const $value),*);
+    ($probe:ident $($value:ident)*) => {
+        let _ = ($(&raw const $value,)*);
     };
 }
 

@@ -1,8 +1,8 @@
 //! How the value of a field is written, found out at compile time from its type alone.
 //!
 //! [`recorder!`](crate::__recorder) asks a [`Kind`] behind four references for its recorder. Method
-//! look-up takes the one with the most references that applies: [`Typed`] for what has a [`Value`],
-//! [`AsDebug`], [`AsDisplay`], and at last [`LeftOut`] for any type at all. No bound is added to the
+//! look-up takes the one with the most references that applies: `Typed` for what has a [`Value`],
+//! [`AsDebug`], [`AsDisplay`], and at last `LeftOut` for any type at all. No bound is added to the
 //! user's function.
 
 use core::any::type_name;
@@ -71,7 +71,7 @@ impl<T: ?Sized> Record<T> for LeftOut {
     fn record(_: &T, _: Entry<'_>) {}
 }
 
-/// Gives [`Typed`], before the others.
+/// Gives `Typed`, before the others.
 pub trait RecordTyped {
     /// The recorder.
     #[inline(always)]
@@ -101,7 +101,7 @@ pub trait RecordAsDisplay {
 }
 impl<T: Display + ?Sized> RecordAsDisplay for &Kind<T> {}
 
-/// Gives [`LeftOut`], where nothing else fits.
+/// Gives `LeftOut`, where nothing else fits.
 pub trait RecordNothing {
     /// The recorder.
     #[inline(always)]

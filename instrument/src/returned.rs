@@ -82,7 +82,7 @@ impl<R, I: Inspect<R>, P: Part<R>, W: Record<P::Value>> Inspect<R> for Returned<
     }
 }
 
-/// Gives [`InOk`] for a `Result`, before [`PartWhole`].
+/// Gives `InOk` for a `Result`, before `PartWhole`.
 pub trait PartInOk {
     /// What an `Ok` holds.
     type Value;
@@ -96,7 +96,7 @@ impl<T, E> PartInOk for &Kind<Result<T, E>> {
     type Value = T;
 }
 
-/// Gives [`Whole`].
+/// Gives `Whole`.
 pub trait PartWhole {
     /// What was returned.
     type Value;

@@ -8,9 +8,11 @@ use core::task::{Context, Poll};
 use exoscope_abi::Outcome;
 use futures_core::Stream;
 
-use crate::future::PolledState;
 use crate::inspect::{Inspect, Kind};
+use crate::items::Items;
 use crate::marker::Function;
+use crate::poll;
+use crate::turns::Frame;
 
 /// Tells the compiler what a stream's items are.
 #[inline(always)]
@@ -31,15 +33,10 @@ pub fn kind_of_item<S: Stream>(_stream: &S) -> Kind<S::Item> {
 }
 
 /// A stream that is one call. It ends with an error where its last item is an `Err`.
-///
-/// Such an item is kept back from nobody: the stream hands it on, and the call ends when the stream
-/// does. That the item was the last one is known only then, so the call's error has no message.
-#[repr(C)]
 #[must_use = "streams do nothing unless polled"]
 pub struct StreamCall<F: Function, I, T> {
-    state: PolledState<F>,
+    items: Items<F>,
     inspector: PhantomData<I>,
-    last_failed: bool,
     stream: ManuallyDrop<T>,
 }
 
@@ -48,9 +45,8 @@ impl<F: Function, I, T> StreamCall<F, I, T> {
     #[inline(always)]
     pub fn new(_function: F, _inspector: I, stream: T) -> Self {
         Self {
-            state: PolledState::new(),
+            items: Items::new(),
             inspector: PhantomData,
-            last_failed: false,
             stream: ManuallyDrop::new(stream),
         }
     }
@@ -63,18 +59,15 @@ impl<F: Function, I: Inspect<T::Item>, T: Stream> Stream for StreamCall<F, I, T>
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<T::Item>> {
         // SAFETY: no field is moved; the stream is pinned because `self` is.
         let this = unsafe { self.get_unchecked_mut() };
-        let polling = this.state.poll();
+        let frame = Frame::new();
+        let turn = this.items.enter(&frame);
         // SAFETY: as above.
-        let polled = unsafe { Pin::new_unchecked(&mut *this.stream) }.poll_next(context);
-        if let Some(polling) = polling {
+        let stream = unsafe { Pin::new_unchecked(&mut *this.stream) };
+        let polled = poll::watched(turn.as_ref(), context, |context| stream.poll_next(context));
+        if let Some(turn) = turn {
             match &polled {
-                Poll::Ready(Some(item)) => {
-                    this.last_failed = I::failed(item);
-                    polling.suspend();
-                }
-                Poll::Ready(None) if this.last_failed => polling.fail_silently(),
-                Poll::Ready(None) => polling.exit(Outcome::Ok),
-                Poll::Pending => polling.suspend(),
+                Poll::Ready(item) => this.items.came::<_, I>(turn, item.as_ref()),
+                Poll::Pending => turn.suspend(),
             }
         }
         polled
@@ -89,11 +82,8 @@ impl<F: Function, I: Inspect<T::Item>, T: Stream> Stream for StreamCall<F, I, T>
 impl<F: Function, I, T> Drop for StreamCall<F, I, T> {
     #[inline]
     fn drop(&mut self) {
-        let cancelling = if self.state.is_open() {
-            self.state.poll()
-        } else {
-            None
-        };
+        let frame = Frame::new();
+        let cancelling = self.items.cancel(&frame);
         // SAFETY: dropped here and nowhere else, in place.
         unsafe { ManuallyDrop::drop(&mut self.stream) };
         if let Some(cancelling) = cancelling {

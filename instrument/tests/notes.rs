@@ -145,14 +145,11 @@ fn sites(file: &Executable<'_>) -> Vec<Site> {
 }
 
 #[test]
-fn every_function_has_its_three_probes_and_its_text() {
+fn every_function_has_its_probes_and_its_text() {
     let bytes = executable();
     let file = Executable::parse(bytes.as_slice()).expect("it is an ELF file");
     let mut functions: BTreeMap<String, Vec<Probe>> = BTreeMap::new();
-    for site in sites(&file)
-        .iter()
-        .filter(|site| site.probe != Probe::ForkGuard)
-    {
+    for site in sites(&file).iter().filter(|site| site.probe.has_function()) {
         let [path, source, line] = site.text.as_slice() else {
             panic!("the text has 3 parts")
         };
@@ -177,15 +174,18 @@ fn every_function_has_its_three_probes_and_its_text() {
         probes.dedup();
     }
     let all = vec![Probe::Entry, Probe::Exit, Probe::Error];
-    let names = [
-        "notes::Kept::method",
-        "notes::asynchronous",
-        "notes::fallible",
-        "notes::plain",
+    let polled = [all.clone(), vec![Probe::PollBegin, Probe::PollEnd]].concat();
+    let expected = [
+        ("notes::Kept::method", all.clone()),
+        ("notes::asynchronous", polled),
+        ("notes::fallible", all.clone()),
+        ("notes::plain", all),
     ];
     assert_eq!(
         functions,
-        names.map(|name| (name.to_owned(), all.clone())).into()
+        expected
+            .map(|(name, probes)| (name.to_owned(), probes))
+            .into()
     );
 }
 

@@ -70,7 +70,7 @@ impl Capture {
     const fn program(self, probe: Probe) -> Option<Program> {
         match (self, probe) {
             (_, Probe::ForkGuard) => Some(Program::EmptyEntry),
-            (_, Probe::PollBegin | Probe::PollEnd | Probe::Wake)
+            (_, Probe::PollBegin | Probe::PollEnd | Probe::Wake | Probe::ItemError)
             | (Self::EmptyFull | Self::EmptyExits, Probe::Fields | Probe::Link | Probe::Panic) => {
                 None
             }

@@ -11,6 +11,7 @@
 //! | `wake` | 0 | waker | | | | |
 //! | `link` | 0 | call | token | | | |
 //! | `panic` | 0 | call | detail | | | |
+//! | `item_error` | function | call | detail | | | |
 //! | `fork_guard` | | | | | | |
 //!
 //! - `function`: address of the function's NUL-terminated path ([`crate::note::FunctionText`]).
@@ -18,13 +19,16 @@
 //!   or a token (see [`TOKEN`]) where its state may move. In `link` and `panic` it is the call that
 //!   is innermost on this thread, or 0.
 //! - `parent`: the call that was innermost on this thread when this one began, a token of a `link`,
-//!   or 0.
+//!   or 0. Where an end has the `start` of a future, stream or iterator, it is the one that is
+//!   innermost outside of it at its end instead: that one is still open.
 //! - `outcome`: an [`crate::Outcome`] in the low 32 bits; `items` in the high 32 bits: 1 more than the
 //!   number of items that a stream or iterator gave, at most `u32::MAX`; 0 for every other call.
 //! - `start`: `CLOCK_MONOTONIC` nanoseconds at which the call began, or 0. Read in the target, and
 //!   only while the function's `start` semaphore is raised.
 //! - `detail`: address of an [`ErrorDetail`], or 0. Prepared only while the function's `detail`
 //!   semaphore is raised. `panic` fires while the panic hook runs, before anything unwinds.
+//!   `item_error` fires where a stream or iterator hands on an `Err`, which is the call's error if no
+//!   item comes after it: the end has no detail then. Both fire only while their semaphore is raised.
 //! - `fields`: address of encoded fields ([`crate::field`]); `size`: their length in the low 32 bits,
 //!   [`crate::field::TRUNCATED`] and [`crate::field::RETURNED`] in the high ones. Fires after `entry`
 //!   for fields and arguments, and before `exit` for the value that is returned; only while the
@@ -69,11 +73,13 @@ pub enum Probe {
     Link = 8,
     /// A panic begins.
     Panic = 9,
+    /// A stream or iterator hands on an error.
+    ItemError = 10,
 }
 
 impl Probe {
     /// Every probe, in the order of its number.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Entry,
         Self::Exit,
         Self::Error,
@@ -84,6 +90,7 @@ impl Probe {
         Self::Wake,
         Self::Link,
         Self::Panic,
+        Self::ItemError,
     ];
 
     /// The name in the SystemTap note.
@@ -99,6 +106,7 @@ impl Probe {
             Self::Wake => "wake",
             Self::Link => "link",
             Self::Panic => "panic",
+            Self::ItemError => "item_error",
         }
     }
 

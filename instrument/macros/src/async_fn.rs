@@ -19,7 +19,7 @@ pub fn function(mut function: Function, call: &Call<'_>) -> TokenStream {
     let wrapped = if Returns::of(returned) == Returns::Never {
         never(&function, call, &arguments)
     } else {
-        Wrapper::FUTURE.wrap(&future(&function, call, &arguments), call)
+        Wrapper::PINNED_FUTURE.wrap(&future(&function, call, &arguments), call)
     };
     function.signature.asyncness = None;
     // The tokens are of this crate's edition, in which `impl Trait` captures every generic
@@ -37,7 +37,7 @@ fn never(function: &Function, call: &Call<'_>, arguments: &TokenStream) -> Token
     let capture = call.fields.capture();
     let statements = function.body.stream();
     quote! {
-        ::exoscope::__private::FutureCall::new(
+        ::exoscope::__private::PinnedFutureCall::new(
             __ExoscopeFunction,
             ::exoscope::__private::Anything,
             async move { #arguments #capture #statements },

@@ -39,7 +39,7 @@ pub fn function(function: Function, options: &Options) -> syn::Result<TokenStrea
         Returns::Never => never(&function, &call),
         Returns::Future => Wrapper::FUTURE.of_returned(&function, &call),
         Returns::Stream => Wrapper::STREAM.of_returned(&function, &call),
-        Returns::BoxedFuture => Wrapper::FUTURE.of_boxed(&function, &call),
+        Returns::BoxedFuture => Wrapper::PINNED_FUTURE.of_boxed(&function, &call),
         Returns::BoxedStream => Wrapper::STREAM.of_boxed(&function, &call),
     };
     Ok(function.with_body(&call.before(&body)))

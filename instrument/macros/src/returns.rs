@@ -12,7 +12,7 @@ use syn::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Returns {
     /// A value: the call is the function's own execution. So it is where a future or stream has to be
-    /// more than that, such as `Unpin`.
+    /// more than that, such as `Clone`.
     Value,
     /// `!`: the call never returns.
     Never,
@@ -87,13 +87,13 @@ fn polled(bounds: &Punctuated<TypeParamBound, Plus>) -> Option<&'static str> {
     found
 }
 
-/// Whether a future has the trait as well when it is wrapped. `Unpin` is lost, because the address of
-/// a call must not change, and nothing is known of other traits.
+/// Whether a future has the trait as well when it is wrapped.
 fn is_kept(name: &Ident) -> bool {
     // `Captures` is what lifetimes were captured by before there was `use<…>`.
     [
         "Send",
         "Sync",
+        "Unpin",
         "UnwindSafe",
         "RefUnwindSafe",
         "Sized",

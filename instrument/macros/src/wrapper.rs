@@ -20,8 +20,14 @@ pub struct Wrapper {
 }
 
 impl Wrapper {
+    /// A future that is pinned in a box, or by whoever polls it.
+    pub const PINNED_FUTURE: Self = Self {
+        name: "PinnedFutureCall",
+        ..Self::FUTURE
+    };
+    /// A future that may be `Unpin`.
     pub const FUTURE: Self = Self {
-        name: "FutureCall",
+        name: "MovableFutureCall",
         kind: "kind_of_output",
         with: "with_output",
         with_of: "with_output_of",

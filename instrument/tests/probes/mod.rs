@@ -4,8 +4,10 @@
 
 use std::cell::RefCell;
 use std::ffi::CStr;
-use std::sync::Once;
+use std::sync::atomic::{AtomicU16, Ordering::Relaxed};
+use std::sync::{Once, OnceLock};
 
+use exoscope_abi::Outcome;
 use exoscope_abi::field::{CUT, ENTRY_HEADER_LEN, Kind, RETURNED, TRUNCATED};
 use exoscope_abi::note::{SECTION, VENDOR};
 use exoscope_abi::probe::{ErrorDetail, MARKER_X86_64, Probe};
@@ -19,10 +21,12 @@ const BREAKPOINT: u8 = 0xcc;
 pub struct Fired {
     /// Which probe.
     pub probe: Probe,
-    /// Path of the function.
+    /// Path of the function; empty where the probe serves all of them.
     pub function: String,
     /// The argument that identifies the call.
     pub call: u64,
+    /// All arguments.
+    pub arguments: [u64; 6],
     /// Fields as `name=value`, where it is a `fields` marker.
     pub fields: Vec<String>,
     /// The flags of a `fields` marker.
@@ -33,12 +37,48 @@ pub struct Fired {
     pub error: Option<(String, String)>,
 }
 
+impl Fired {
+    /// The last segment of the function's path.
+    pub fn name(&self) -> &str {
+        self.function.rsplit("::").next().unwrap_or_default()
+    }
+
+    /// How the call ended, where it is an `exit` or `error` marker.
+    pub fn outcome(&self) -> Option<Outcome> {
+        let ends = matches!(self.probe, Probe::Exit | Probe::Error);
+        ends.then(|| Outcome::from_number(self.arguments[2] as u8))?
+    }
+
+    /// How many items the call gave.
+    pub fn items(&self) -> u64 {
+        self.arguments[2] >> 32
+    }
+
+    /// The parent, where it is an `entry`, `exit` or `error` marker.
+    pub fn parent(&self) -> u64 {
+        self.arguments[if self.probe == Probe::Entry { 2 } else { 3 }]
+    }
+}
+
 struct Site {
     address: usize,
     probe: Probe,
 }
 
-static SITES: std::sync::OnceLock<Vec<Site>> = std::sync::OnceLock::new();
+static SITES: OnceLock<Vec<Site>> = OnceLock::new();
+/// Addresses of the semaphores, with what they ask for.
+static SEMAPHORES: OnceLock<Vec<(Asked, usize)>> = OnceLock::new();
+
+/// What a semaphore asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// The time of a beginning.
+    Start,
+    /// Polls.
+    Polls,
+    /// Everything else, which is wanted from the start.
+    Rest,
+}
 
 thread_local! {
     static FIRED: RefCell<Vec<Fired>> = const { RefCell::new(Vec::new()) };
@@ -47,10 +87,26 @@ thread_local! {
 /// The markers that fire on this thread while `run` runs, and what it returns.
 pub fn watch<T>(run: impl FnOnce() -> T) -> (Vec<Fired>, T) {
     static ATTACHED: Once = Once::new();
-    ATTACHED.call_once(attach);
+    ATTACHED.call_once(|| {
+        attach();
+        want(Asked::Rest, true);
+    });
     FIRED.take();
     let returned = run();
     (FIRED.take(), returned)
+}
+
+/// From now on, whether somebody asks for something, for all tests of the executable.
+pub fn want(asked: Asked, wanted: bool) {
+    if asked != Asked::Rest {
+        watch(|| ());
+    }
+    for &(what, semaphore) in SEMAPHORES.get().expect("attached before") {
+        if what == asked {
+            // SAFETY: a semaphore of this process, in writable memory.
+            unsafe { &*(semaphore as *const AtomicU16) }.store(wanted.into(), Relaxed);
+        }
+    }
 }
 
 /// The fields of the only `fields` marker of entered calls that fires while `run` runs.
@@ -88,7 +144,7 @@ fn attach() {
     let bytes = std::fs::read("/proc/self/exe").expect("the test's own executable can be read");
     let file = ElfFile64::<LittleEndian>::parse(bytes.as_slice()).expect("it is an ELF file");
     let base = base();
-    let mut sites = Vec::new();
+    let (mut sites, mut semaphores) = (Vec::new(), Vec::new());
     for note in notes(&file) {
         let number = |at: usize| u64::from_le_bytes(note[at..at + 8].try_into().expect("8 bytes"));
         let probe = u32::from_le_bytes(note[4..8].try_into().expect("4 bytes"));
@@ -97,10 +153,13 @@ fn attach() {
         if probe == Probe::ForkGuard || !is_marker(&file, marker) {
             continue;
         }
-        for semaphore in [number(24), number(32)].into_iter().filter(|&at| at != 0) {
-            // SAFETY: a semaphore of this process, in writable memory, read as an atomic.
-            unsafe { ((base + semaphore as usize) as *mut u16).write_volatile(1) };
-        }
+        let of_probe = match probe {
+            Probe::PollBegin | Probe::PollEnd => Asked::Polls,
+            _ => Asked::Rest,
+        };
+        let asked = [(Asked::Start, number(24)), (of_probe, number(32))];
+        let there = asked.into_iter().filter(|&(_, address)| address != 0);
+        semaphores.extend(there.map(|(asked, address)| (asked, base + address as usize)));
         sites.push(Site {
             address: base + marker as usize,
             probe,
@@ -109,7 +168,8 @@ fn attach() {
     for site in &sites {
         break_at(site.address);
     }
-    assert!(SITES.set(sites).is_ok(), "attached once");
+    let first = SITES.set(sites).is_ok() && SEMAPHORES.set(semaphores).is_ok();
+    assert!(first, "attached once");
     // SAFETY: the handler has the signature that `SA_SIGINFO` asks for.
     unsafe {
         let mut action: libc::sigaction = std::mem::zeroed();
@@ -206,12 +266,17 @@ extern "C" fn handle(_: libc::c_int, _: *mut libc::siginfo_t, context: *mut libc
 
 unsafe fn fired(probe: Probe, arguments: [u64; 6]) -> Fired {
     let [function, call, third, fourth, _, sixth] = arguments;
-    // SAFETY: as promised by the caller.
-    let function = unsafe { CStr::from_ptr(function as *const libc::c_char) };
+    let function = if probe.has_function() {
+        // SAFETY: as promised by the caller.
+        unsafe { CStr::from_ptr(function as *const libc::c_char) }
+    } else {
+        c""
+    };
     let mut fired = Fired {
         probe,
         function: function.to_string_lossy().into_owned(),
         call,
+        arguments,
         fields: Vec::new(),
         truncated: false,
         returned: false,
@@ -223,9 +288,14 @@ unsafe fn fired(probe: Probe, arguments: [u64; 6]) -> Fired {
         fired.truncated = fourth & TRUNCATED != 0;
         fired.returned = fourth & RETURNED != 0;
     }
-    if probe == Probe::Error && sixth != 0 {
+    let detail = match probe {
+        Probe::Error => sixth,
+        Probe::Panic | Probe::ItemError => third,
+        _ => 0,
+    };
+    if detail != 0 {
         // SAFETY: as promised by the caller.
-        let detail = unsafe { &*(sixth as *const ErrorDetail) };
+        let detail = unsafe { &*(detail as *const ErrorDetail) };
         let text = |address, len| {
             // SAFETY: as promised by the caller.
             String::from_utf8_lossy(unsafe { bytes(address, len) }).into_owned()

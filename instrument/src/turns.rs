@@ -1,0 +1,263 @@
+//! A call that runs in turns: the polls of a future or stream, the `next`s of an iterator.
+//!
+//! Its state travels with the future, not with a thread.
+
+use core::cell::Cell;
+use core::marker::PhantomData;
+use core::mem;
+
+use exoscope_abi::Outcome;
+use exoscope_abi::probe::TOKEN;
+
+use crate::inspect::Inspect;
+use crate::marker::Function;
+use crate::{SUPPORTED, chain, detail, poll, token};
+
+/// State of a call that runs in turns.
+///
+/// A call that stays in place is identified by the address of its state, whose first two words are
+/// those of a call on the stack. One that `MOVES` is identified by a token, and has a [`Frame`] on the
+/// stack during each turn.
+#[repr(C)]
+pub(crate) struct Turns<F, const MOVES: bool> {
+    /// What is next outside of the call in its latest turn; or its token, 0 before the first turn.
+    word: usize,
+    /// When it began, or 0.
+    start: u64,
+    /// Its parent, with [`OPEN`] or [`ENDED`] in the low bits that addresses and tokens leave free;
+    /// 0 before the first turn.
+    parent: usize,
+    function: PhantomData<F>,
+}
+
+const OPEN: usize = 1;
+const ENDED: usize = 2;
+
+/// What a call that moves has on the stack during a turn, in place of a state that stays.
+#[repr(C)]
+pub(crate) struct Frame {
+    token: Cell<usize>,
+    outer: Cell<usize>,
+    start: Cell<u64>,
+}
+
+impl Frame {
+    #[inline(always)]
+    pub(crate) const fn new() -> Self {
+        Self {
+            token: Cell::new(0),
+            outer: Cell::new(0),
+            start: Cell::new(0),
+        }
+    }
+}
+
+impl<F: Function, const MOVES: bool> Turns<F, MOVES> {
+    #[inline(always)]
+    pub(crate) const fn new() -> Self {
+        Self {
+            word: 0,
+            start: 0,
+            parent: 0,
+            function: PhantomData,
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn is_open(&self) -> bool {
+        SUPPORTED && self.parent & OPEN != 0
+    }
+
+    /// Makes this the innermost call of the thread for one turn, and begins it in the first. `None`
+    /// once it has ended. `items` is what its end says of them.
+    #[inline(always)]
+    pub(crate) fn enter(&mut self, frame: &Frame, items: u32) -> Option<Turn<F, MOVES>> {
+        if !SUPPORTED || self.parent & ENDED != 0 {
+            return None;
+        }
+        let begins = self.parent == 0;
+        if begins && F::start_wanted() {
+            self.start = chain::now();
+        }
+        let outer = if MOVES {
+            if begins {
+                self.word = token::of_call();
+            }
+            frame.token.set(self.word);
+            frame.start.set(self.start);
+            chain::push(&frame.outer, &raw const *frame as usize)
+        } else {
+            let address = self.call();
+            chain::push(Cell::from_mut(&mut self.word), address)
+        };
+        if begins {
+            self.parent = outer | OPEN;
+            F::entry(self.call(), outer);
+        }
+        Some(Turn {
+            turns: self,
+            outer,
+            items,
+        })
+    }
+
+    /// What identifies the call.
+    #[inline(always)]
+    fn call(&self) -> usize {
+        if MOVES {
+            self.word
+        } else {
+            &raw const *self as usize
+        }
+    }
+
+    /// Takes the call from the thread's chain, where `outer` is next, and marks it as ended; gives
+    /// its parent.
+    #[inline(always)]
+    fn end(&mut self, outer: usize) -> usize {
+        chain::pop(outer);
+        // Where only ends are seen, a parent must be open for as long as its child: the call in which
+        // this one began may have ended, and its place on the stack be another's.
+        let parent = if self.start == 0 {
+            self.parent & !OPEN
+        } else {
+            outer
+        };
+        self.parent = ENDED;
+        parent
+    }
+
+    #[inline(always)]
+    fn error(&mut self, outer: usize, outcome: Outcome, items: u32, detail: usize) {
+        let parent = self.end(outer);
+        F::error(
+            self.call(),
+            ended(outcome, items),
+            parent,
+            self.start,
+            detail,
+        );
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn unwound(&mut self, outer: usize, items: u32) {
+        if std::thread::panicking() {
+            self.error(outer, Outcome::Panic, items, 0);
+        } else {
+            let parent = self.end(outer);
+            F::exit(
+                self.call(),
+                ended(Outcome::Cancelled, items),
+                parent,
+                self.start,
+            );
+        }
+    }
+}
+
+/// What identifies the thread's innermost call, which must be running now.
+pub(crate) fn innermost() -> usize {
+    let innermost = chain::innermost();
+    if innermost == 0 || innermost & TOKEN as usize != 0 {
+        return innermost;
+    }
+    // SAFETY: the state or frame of a call that is running now.
+    let word = unsafe { (*(innermost as *const Cell<usize>)).get() };
+    if token::is_of_call(word) {
+        word
+    } else {
+        innermost
+    }
+}
+
+/// The outcome, with the number of items in the high half.
+#[inline(always)]
+fn ended(outcome: Outcome, items: u32) -> u64 {
+    outcome as u64 | u64::from(items) << 32
+}
+
+/// One turn, or the drop, of an open call. Dropped without being ended, it reports that it unwound.
+pub(crate) struct Turn<F: Function, const MOVES: bool> {
+    turns: *mut Turns<F, MOVES>,
+    /// What is next outside of the call. In memory too, but here it can stay in a register.
+    outer: usize,
+    /// Items that the call has given.
+    pub(crate) items: u32,
+}
+
+impl<F: Function, const MOVES: bool> Turn<F, MOVES> {
+    /// What identifies the call.
+    #[inline(always)]
+    pub(crate) fn call(&self) -> usize {
+        // SAFETY: as in `into_parts`.
+        unsafe { &*self.turns }.call()
+    }
+
+    #[inline(always)]
+    fn into_parts<'a>(self) -> (&'a mut Turns<F, MOVES>, usize, u32) {
+        let Self {
+            turns,
+            outer,
+            items,
+        } = self;
+        mem::forget(self);
+        // SAFETY: made from a mutable reference to a state that outlives the turn; what is beside it
+        // was borrowed meanwhile, the state was not.
+        (unsafe { &mut *turns }, outer, items)
+    }
+
+    /// The turn ended, the call did not.
+    #[inline(always)]
+    pub(crate) fn suspend(self) {
+        if F::polls_wanted() {
+            poll::end::<F>(self.call());
+        }
+        chain::pop(self.into_parts().1);
+    }
+
+    /// The call ended and is no error.
+    #[inline(always)]
+    pub(crate) fn exit(self, outcome: Outcome) {
+        let (turns, outer, items) = self.into_parts();
+        let parent = turns.end(outer);
+        F::exit(turns.call(), ended(outcome, items), parent, turns.start);
+    }
+
+    /// The call ended with the error in `returned`.
+    #[cold]
+    #[inline(never)]
+    fn fail<R, I: Inspect<R>>(self, returned: &R) {
+        let (turns, outer, items) = self.into_parts();
+        detail::with::<F, R, I>(returned, |detail| {
+            turns.error(outer, Outcome::Err, items, detail);
+        });
+    }
+
+    /// The call ended with an error of which an `item_error` marker has told.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn fail_with_item(self) {
+        let (turns, outer, items) = self.into_parts();
+        turns.error(outer, Outcome::Err, items, 0);
+    }
+
+    /// The call ended with what it returned.
+    #[inline(always)]
+    pub(crate) fn leave<R, I: Inspect<R>>(self, returned: &mut R) {
+        I::returned::<F>(self.call(), returned);
+        if I::failed(returned) {
+            self.fail::<R, I>(returned);
+        } else {
+            self.exit(Outcome::Ok);
+        }
+    }
+}
+
+impl<F: Function, const MOVES: bool> Drop for Turn<F, MOVES> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        // SAFETY: as in `into_parts`; what is beside the state is no longer borrowed.
+        unsafe { &mut *self.turns }.unwound(self.outer, self.items);
+    }
+}
