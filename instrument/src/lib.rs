@@ -42,6 +42,7 @@
 //! | `fn … -> Pin<Box<dyn Future>>`, `BoxFuture`, `async_trait` | the same | as above |
 //! | `fn … -> impl Stream`, `Pin<Box<dyn Stream>>`, `BoxStream` (feature `stream`) | the stream, from its first poll until it has no more items | `ok`, `err` if its last item is an `Err`, `panic`, `cancelled` |
 //! | `impl` block, `impl Trait for` block, `trait`, inline `mod` | every function in it, each as above; `const fn`s and those under [`macro@skip`] stay as they are | |
+//! | `fn … -> impl Iterator` | the iterator, from its first `next` until it has no more items | `ok`, `err` if its last item is an `Err`, `panic`, `cancelled` |
 //! | [`call!`], [`future!`], `stream!` | a block, also in a closure; a future; a stream | as above |
 //!
 //! - `err` is any `Result::Err`, under whatever alias. The type decides, at compile time: no bound is
@@ -49,6 +50,8 @@
 //!   somebody wants it, into 512 bytes on the stack.
 //! - `cancelled` is a future or stream that was dropped after its first poll and before its end. One
 //!   that was never polled is no call.
+//! - Of streams and iterators the row has the number of items.
+//! - Tasks and threads begin with no parent: [`current_call`] and [`InCall`] give them one.
 //! - A call is known by the address of its state (on the stack, or in the future), not by its thread:
 //!   futures move between threads.
 //!
@@ -78,10 +81,35 @@
 //! | option | meaning here |
 //! |---|---|
 //! | `name = "…"`, `"…"` | the name |
-//! | `err`, `err(Debug)`, `err(level = …)` | accepted: errors are always seen |
+//! | `err`, `err(Debug)`, `err(Display)`, `err(level = …)` | errors are always seen; `Debug` or `Display` says how their message is written |
+//! | `fields(…)` | captured, see below |
+//! | `args(a, b)` | captures these arguments; an addition to the options of `tracing` |
+//! | `ret`, `ret(Debug)`, `ret(Display)` | captures the returned value as the field `return`; beside `err`, that of an `Ok` only |
 //! | `skip(…)`, `skip_all` | accepted: arguments are never taken unless named |
 //! | `level`, `target`, `parent`, `follows_from` | accepted, and have no meaning from outside; their expressions are not evaluated |
-//! | `fields(…)`, `args(…)`, `ret` | checked, not yet captured: see the limits |
+//!
+//! # Fields
+//!
+//! `fields(…)` has the syntax of `tracing`: `a`, `%a`, `?a`, `self.b`, `a = expression`,
+//! `a.b = %expression`, `"any text" = ?expression`, `{ CONSTANT } = expression`.
+//!
+//! ```
+//! #[exoscope::instrument(fields(user.id = id, name = %name.trim(), ?tags), ret)]
+//! fn register(id: u64, name: &str, tags: &[&str]) -> usize {
+//!     tags.len()
+//! }
+//! # register(1, " a ", &["b"]);
+//! ```
+//!
+//! The expressions are evaluated only while somebody captures fields: when the call has begun and its
+//! arguments are still whole, for futures in their first poll. Nothing is allocated: what they come to
+//! is written to the stack, up to 2,016 bytes a call with their names and 4 bytes each. What does not
+//! fit is cut, and the row says so (`fields_truncated`).
+//!
+//! `%` takes `Display` and `?` takes `Debug`. Otherwise the type decides, at compile time: numbers and
+//! bools stay what they are, strings and paths are text, `[u8]` and C strings are bytes, an `Option`
+//! is what is in it or nothing, and any other type is written by `Debug` or else `Display`. The file
+//! has them as a JSON object: bytes as text with the escapes of Rust (`\xff`), a NUL as `\u0000`.
 //!
 //! Attribute macros that rewrite an `async fn`, such as `tokio::main` or `async_trait`, may stand
 //! before or after this one.
@@ -94,23 +122,28 @@
 //!
 //! # Limits
 //!
-//! - `fields(…)`, `args(…)` and `ret` are checked and not captured.
+//! - Of functions that return a future without being `async`, `fields` and `args` are captured where
+//!   the last expression is an `async` block, alone or in `Box::pin(…)`, and not otherwise.
+//! - A value of a type that is neither of the above nor has `Debug` or `Display` is left out, as is
+//!   `tracing::field::Empty`: nothing can be recorded later.
 //! - Arguments are dropped after a synchronous call has ended, unless its body moves them: the time of
 //!   their destructors belongs to the caller.
-//! - The body runs in a closure, so `Location::caller()` in a `#[track_caller]` function names a line
-//!   of the function itself.
+//! - In a `#[track_caller]` function whose body has a `?`, or a macro that is not of the standard
+//!   library, `Location::caller()` names a line of the function itself: the body runs in a closure then.
 //! - Where a function returns a generic type, such as `T` or `T::Output`, that happens to be a
 //!   `Result` for one caller, its errors are `ok`. So are other types that stand for failure.
 //! - A boxed future or stream is wrapped inside the box the function makes: `Box::pin(…)`, `.boxed()`
 //!   or `.boxed_local()` as the last expression, with no `return`, `?` or macro before it. Otherwise it
 //!   is boxed once more, which is the one allocation of ours in the program.
-//! - `impl Future + Unpin` does not compile: the address of a call must not change. Return a pinned
-//!   box.
-//! - An error that a stream ends with has no message.
+//! - A function that returns `impl Future` or `impl Iterator` with bounds that a call can't keep, such
+//!   as `Unpin`, `Clone` or `DoubleEndedIterator`, is a call of its own execution.
+//! - The message of an error that a stream ends with is not captured.
 //! - A panic in the `Display` or `Debug` of an error ends the message and goes no further, but the
 //!   panic hook has then run.
 //! - `process::exit` and `abort` run no destructor: the agent closes the calls that were open.
-//! - Under `panic = "abort"` no marker tells of the panic; the agent sees the process end.
+//! - The message of a panic is captured by a hook over the default one, which is set before `main`. A
+//!   program that sets a hook of its own and does not call the one before it captures none.
+//! - Under `panic = "abort"` nothing unwinds: the agent sees the process end, and has the message.
 //! - A child made by a raw `clone` system call while fast markers are attached is not guarded; one of
 //!   `fork` is.
 //! - Markers exist on Linux on x86-64. On 64-bit ARM they are compiled, with a single `nop`, and have
