@@ -70,7 +70,7 @@ fn take_link(ctx: &ProbeContext) -> Option<()> {
     let (_, number) = captured_parent(call);
     if number != 0 {
         // Where the map refuses it, the calls that name the token have no parent.
-        let _ = LINKS.insert(&token, &number, 0);
+        let _ = LINKS.insert(token, number, 0);
     }
     Some(())
 }

@@ -163,7 +163,7 @@ pub fn captured_parent(mut call: u64) -> (u64, u64) {
         }
         if call & TOKEN != 0 && call & LINK != 0 {
             // SAFETY: the number is read at once; the map may give its place to another token.
-            return (0, unsafe { LINKS.get(&call) }.copied().unwrap_or(0));
+            return (0, unsafe { LINKS.get(call) }.copied().unwrap_or(0));
         }
         if let Some(slot) = table::find(call) {
             // SAFETY: the slot lies in the map.
