@@ -302,7 +302,7 @@ fn end_only(
         outcome: outcome as u16,
         function,
         id: argument(ctx, 1),
-        parent: argument(ctx, 3),
+        parent: identity(argument(ctx, 3)),
         start_ns,
         end_ns,
         child_ns: 0,
@@ -311,6 +311,22 @@ fn end_only(
     };
     emit::call(record, totals);
     Some(record.id)
+}
+
+/// What identifies the call whose state lies at `parent`: a state that may move begins with its
+/// call's token.
+#[inline(always)]
+fn identity(parent: u64) -> u64 {
+    if parent == 0 || parent & TOKEN != 0 {
+        return parent;
+    }
+    // SAFETY: the helper checks the target's address.
+    let first = unsafe { bpf_probe_read_user(parent as *const u64) }.unwrap_or(0);
+    if first & TOKEN != 0 && first & LINK == 0 {
+        first
+    } else {
+        parent
+    }
 }
 
 #[inline(always)]

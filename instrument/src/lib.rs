@@ -42,7 +42,6 @@
 //! | `fn … -> Pin<Box<dyn Future>>`, `BoxFuture`, `async_trait` | the same | as above |
 //! | `fn … -> impl Stream`, `Pin<Box<dyn Stream>>`, `BoxStream` (feature `stream`) | the stream, from its first poll until it has no more items | `ok`, `err` if its last item is an `Err`, `panic`, `cancelled` |
 //! | `impl` block, `impl Trait for` block, `trait`, inline `mod` | every function in it, each as above; `const fn`s and those under [`macro@skip`] stay as they are | |
-//! | `fn … -> impl Iterator` | the iterator, from its first `next` until it has no more items | `ok`, `err` if its last item is an `Err`, `panic`, `cancelled` |
 //! | [`call!`], [`future!`], `stream!` | a block, also in a closure; a future; a stream | as above |
 //!
 //! - `err` is any `Result::Err`, under whatever alias. The type decides, at compile time: no bound is
@@ -50,7 +49,7 @@
 //!   somebody wants it, into 512 bytes on the stack.
 //! - `cancelled` is a future or stream that was dropped after its first poll and before its end. One
 //!   that was never polled is no call.
-//! - Of streams and iterators the row has the number of items.
+//! - Of streams the row has the number of items.
 //! - Tasks and threads begin with no parent: [`current_call`] and [`InCall`] give them one.
 //! - A call is known by the address of its state (on the stack, or in the future), not by its thread:
 //!   futures move between threads.
@@ -135,8 +134,10 @@
 //! - A boxed future or stream is wrapped inside the box the function makes: `Box::pin(…)`, `.boxed()`
 //!   or `.boxed_local()` as the last expression, with no `return`, `?` or macro before it. Otherwise it
 //!   is boxed once more, which is the one allocation of ours in the program.
-//! - A function that returns `impl Future` or `impl Iterator` with bounds that a call can't keep, such
-//!   as `Unpin`, `Clone` or `DoubleEndedIterator`, is a call of its own execution.
+//! - A function that returns an iterator is a call of its own execution: what the iterator does later is
+//!   not part of it. So is one that returns `impl Future` with more bounds than a call can keep, such as
+//!   `Clone`.
+//! - `impl Future` without `Output = …` does not compile: say what it comes to.
 //! - The message of an error that a stream ends with is not captured.
 //! - A panic in the `Display` or `Debug` of an error ends the message and goes no further, but the
 //!   panic hook has then run.

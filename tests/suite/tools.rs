@@ -42,7 +42,17 @@ fn readelf_shows_the_probes() {
         .collect();
     assert_eq!(
         ours,
-        BTreeSet::from(["entry", "error", "exit", "fork_guard"])
+        BTreeSet::from([
+            "entry",
+            "error",
+            "exit",
+            "fork_guard",
+            "link",
+            "panic",
+            "poll_begin",
+            "poll_end",
+            "wake",
+        ])
     );
     // A base of 0 makes tools that correct addresses by it crash their targets.
     assert!(!text.contains("Base: 0x0000000000000000"), "{text}");
