@@ -28,7 +28,7 @@ use crate::target::select::Selection;
 use binaries::{Module, modules};
 use engine::{Attached, Attachment, Engine, Plan};
 use progress::Line;
-use watch::{End, Watched};
+use watch::{End, Signals, Watched};
 
 /// What `--markers` takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -198,6 +198,8 @@ struct Session<'a> {
     output: PathBuf,
     engine: Engine,
     failure: tokio::sync::oneshot::Receiver<()>,
+    /// Taken when the wait begins.
+    signals: Option<Signals>,
     line: Line,
     began: Instant,
 }
@@ -219,6 +221,7 @@ impl<'a> Session<'a> {
             .output
             .clone()
             .unwrap_or_else(|| default_output(&target));
+        let signals = Some(Signals::listen()?);
         let mut store = Store::open(&output, SessionInfo::now(options.command_line.clone()))?;
         let prepared = store
             .add_process(&process_info(&target, modules))
@@ -243,6 +246,7 @@ impl<'a> Session<'a> {
             output,
             engine,
             failure,
+            signals,
             line,
             began,
         };
@@ -321,10 +325,11 @@ impl<'a> Session<'a> {
 
     /// Waits for the end of the session and finishes its file.
     fn watch(mut self, launched: Option<Launched>) -> Result<Summary> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
-        let end = runtime.block_on(watch::until_end(&mut self, launched.as_ref()))?;
+        let signals = match self.signals.take() {
+            Some(signals) => signals,
+            None => Signals::listen()?,
+        };
+        let end = signals.until_end(&mut self, launched.as_ref())?;
         self.line.clear();
         let duration = self.began.elapsed();
         let progress = self.engine.progress.clone();

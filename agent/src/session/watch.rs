@@ -5,7 +5,8 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
@@ -30,6 +31,51 @@ pub trait Watched {
     fn tick(&mut self);
     /// Called a few times a second: the target may have loaded a library.
     fn look_for_modules(&mut self);
+}
+
+/// Hears the signals that end a session. Made before there is a file: a Ctrl-C from then on ends the
+/// session as soon as it has begun, and leaves nothing half-made.
+pub struct Signals {
+    runtime: Runtime,
+    interrupts: Signal,
+    terminations: Signal,
+}
+
+impl Signals {
+    /// Listens from now on.
+    ///
+    /// # Errors
+    /// Where the kernel refuses the handlers.
+    pub fn listen() -> Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let (interrupts, terminations) = {
+            let _within = runtime.enter();
+            (
+                signal(SignalKind::interrupt())?,
+                signal(SignalKind::terminate())?,
+            )
+        };
+        Ok(Self {
+            runtime,
+            interrupts,
+            terminations,
+        })
+    }
+
+    /// Waits until the session is to end.
+    ///
+    /// # Errors
+    /// Where the process can't be waited for.
+    pub fn until_end(
+        mut self,
+        watched: &mut impl Watched,
+        launched: Option<&Launched>,
+    ) -> Result<End> {
+        let signals = (&mut self.interrupts, &mut self.terminations);
+        self.runtime.block_on(until_end(signals, watched, launched))
+    }
 }
 
 /// How a session ended.
@@ -62,14 +108,16 @@ impl End {
 /// sent the first to it already); the second one ends the session.
 ///
 /// # Errors
-/// Where signals or the process can't be waited for.
-pub async fn until_end(watched: &mut impl Watched, launched: Option<&Launched>) -> Result<End> {
+/// Where the process can't be waited for.
+async fn until_end(
+    (interrupts, terminations): (&mut Signal, &mut Signal),
+    watched: &mut impl Watched,
+    launched: Option<&Launched>,
+) -> Result<End> {
     let pidfd = watched.target().pidfd().try_clone()?;
     // SAFETY: an `OwnedFd` gives the same open descriptor until it is dropped with `ended`.
     let ended = unsafe { AsyncFd::register_with_interest(pidfd, Interest::READABLE) }
         .context("can't wait for the end of the target")?;
-    let mut interrupts = signal(SignalKind::interrupt())?;
-    let mut terminations = signal(SignalKind::terminate())?;
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let deadline = watched.duration().map(|duration| Instant::now() + duration);
