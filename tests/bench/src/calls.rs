@@ -49,6 +49,7 @@ pub fn measure(args: &Args, report: &mut Report) -> Result<()> {
     target.pin(TARGET_CPU);
     detached(&mut target, args.rounds, report)?;
     attached(&mut target, args, report)?;
+    extras(&mut target, args, report)?;
     footprint(&mut target, &args.exoscope, report)
 }
 
@@ -67,6 +68,9 @@ fn detached(target: &mut Target, rounds: usize, report: &mut Report) -> Result<(
             "bare_async",
             "marked_async",
         ),
+        ("a poll of a future", "bare_polls", "marked_polls"),
+        ("a poll of a stream", "bare_items", "marked_items"),
+        ("a function with fields", "bare_fields", "marked_fields"),
         ("an inlined function", "bare_inlined", "marked_inlined"),
     ] {
         let (mut without, mut with, mut added) = (Vec::new(), Vec::new(), Vec::new());
@@ -126,7 +130,7 @@ fn attached(target: &mut Target, args: &Args, report: &mut Report) -> Result<()>
             let bare = target.ask(&format!("time bare {DETACHED_CALLS}"))?;
             let floor = with_empty_programs(target, mode.floor, byte)? - bare;
             let output = folder.path().join(format!("{}-{round}.db", mode.name));
-            let full = in_full(target, &args.exoscope, &output, mode.options)? - bare;
+            let full = in_full(target, &args.exoscope, &output, mode.options, "marked")? - bare;
             rounds.floor.push(floor);
             rounds.full.push(full);
             rounds.ratio.push(full / floor);
@@ -171,12 +175,45 @@ fn with_empty_programs(target: &mut Target, capture: Capture, byte: MarkerByte) 
     target.ask(&format!("time marked {ATTACHED_CALLS}"))
 }
 
-/// Nanoseconds of a marked call with a session that stores it.
-fn in_full(target: &mut Target, exoscope: &Path, output: &Path, options: &[&str]) -> Result<f64> {
+/// What is captured beside a call.
+fn extras(target: &mut Target, args: &Args, report: &mut Report) -> Result<()> {
+    let no_fields: &[&str] = &["--no-fields"];
+    let folder = tempfile::tempdir()?;
+    report.group("ns added, attached, into SQLite");
+    for (name, function, options) in [
+        ("a call with three fields", "fields", &[][..]),
+        (
+            "a call with three fields, which nobody wants",
+            "fields",
+            no_fields,
+        ),
+        ("a poll of a future, not timed", "polls", &[]),
+        ("a poll of a stream, not timed", "items", &[]),
+    ] {
+        let mut added = Vec::new();
+        for round in 0..args.rounds {
+            let bare = target.ask(&format!("time bare_{function} {DETACHED_CALLS}"))?;
+            let output = folder.path().join(format!("{name}-{round}.db"));
+            let marked = format!("marked_{function}");
+            added.push(in_full(target, &args.exoscope, &output, options, &marked)? - bare);
+        }
+        report.add_median(name, &added, "ns", None);
+    }
+    Ok(())
+}
+
+/// Nanoseconds of a call (or poll) of `function` with a session that stores it.
+fn in_full(
+    target: &mut Target,
+    exoscope: &Path,
+    output: &Path,
+    options: &[&str],
+    function: &str,
+) -> Result<f64> {
     let agent = Agent::attach(exoscope, target.pid(), output, options)?;
     pin(agent.pid(), 0);
     std::thread::sleep(SETTLE);
-    let ns = target.ask(&format!("time marked {ATTACHED_CALLS}"))?;
+    let ns = target.ask(&format!("time {function} {ATTACHED_CALLS}"))?;
     agent.stop()?;
     Ok(ns)
 }

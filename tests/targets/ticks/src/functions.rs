@@ -1,10 +1,12 @@
 //! The functions, in pairs: what is bare in one is marked in the other, and nothing else differs.
 
 use std::hint::black_box;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 
-/// Calls one function so many times.
+use futures_core::Stream;
+
+/// Calls one function so many times; `…_polls` and `…_items` are polled so many times.
 pub type Run = fn(u64);
 
 /// What every second call of a `…_err` function returns.
@@ -12,7 +14,7 @@ pub type Run = fn(u64);
 pub struct Failed;
 
 /// Every function by its name.
-const TABLE: [(&str, Run); 10] = [
+const TABLE: [(&str, Run); 16] = [
     ("bare", |calls| repeat(calls, bare)),
     ("marked", |calls| repeat(calls, marked)),
     ("bare_err", |calls| repeat(calls, bare_err)),
@@ -25,6 +27,12 @@ const TABLE: [(&str, Run); 10] = [
     ("marked_async", |calls| {
         repeat(calls, |n| ready(marked_async(n)))
     }),
+    ("bare_polls", |polls| poll(bare_polls(polls))),
+    ("marked_polls", |polls| poll(marked_polls(polls))),
+    ("bare_items", |items| drain(bare_items(items))),
+    ("marked_items", |items| drain(marked_items(items))),
+    ("bare_fields", |calls| repeat(calls, bare_fields)),
+    ("marked_fields", |calls| repeat(calls, marked_fields)),
     ("bare_inlined", |calls| repeat(calls, bare_inlined)),
     ("marked_inlined", |calls| repeat(calls, marked_inlined)),
 ];
@@ -52,6 +60,63 @@ fn ready<F: Future>(future: F) -> F::Output {
     match black_box(pin!(future)).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(output) => output,
         Poll::Pending => unreachable!("nothing here waits"),
+    }
+}
+
+/// Polls a future until it is ready. It lies in memory, too.
+#[inline(always)]
+fn poll<F: Future>(future: F) -> F::Output {
+    let future = pin!(future);
+    let mut future = black_box(future);
+    let mut context = Context::from_waker(Waker::noop());
+    loop {
+        if let Poll::Ready(output) = black_box(future.as_mut().poll(&mut context)) {
+            return output;
+        }
+    }
+}
+
+/// Polls a stream until it has ended. It lies in memory, too.
+#[inline(always)]
+fn drain<S: Stream>(stream: S) {
+    let stream = pin!(stream);
+    let mut stream = black_box(stream);
+    let mut context = Context::from_waker(Waker::noop());
+    while let Poll::Ready(Some(item)) = stream.as_mut().poll_next(&mut context) {
+        black_box(item);
+    }
+}
+
+/// What is left of a future that is pending so many times, or of a stream of so many items.
+struct Left(u64);
+
+impl Left {
+    /// Takes one, if there is one.
+    #[inline(never)]
+    fn take(&mut self) -> Option<u64> {
+        self.0 = self.0.checked_sub(1)?;
+        Some(self.0)
+    }
+}
+
+impl Future for Left {
+    type Output = ();
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
+        match self.take() {
+            Some(_) => Poll::Pending,
+            None => Poll::Ready(()),
+        }
+    }
+}
+
+impl Stream for Left {
+    type Item = u64;
+
+    #[inline]
+    fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<u64>> {
+        Poll::Ready(self.take())
     }
 }
 
@@ -97,6 +162,35 @@ async fn marked_async(n: u64) -> u64 {
     black_box(n)
 }
 
+async fn bare_polls(polls: u64) {
+    Left(polls).await
+}
+
+#[exoscope::instrument]
+async fn marked_polls(polls: u64) {
+    Left(polls).await
+}
+
+fn bare_items(items: u64) -> impl Stream<Item = u64> {
+    Left(items)
+}
+
+#[exoscope::instrument]
+fn marked_items(items: u64) -> impl Stream<Item = u64> {
+    Left(items)
+}
+
+#[inline(never)]
+fn bare_fields(n: u64) -> u64 {
+    n ^ (n >> 7)
+}
+
+#[exoscope::instrument(fields(n, half = n / 2, name = "tick"))]
+#[inline(never)]
+fn marked_fields(n: u64) -> u64 {
+    n ^ (n >> 7)
+}
+
 #[inline(always)]
 fn bare_inlined(n: u64) -> u64 {
     n ^ (n >> 7)
@@ -120,6 +214,26 @@ mod tests {
         }
         assert!(find("bare_async").is_some());
         assert!(find("unknown").is_none());
+    }
+
+    #[test]
+    fn futures_and_streams_last_as_long_as_they_are_told() {
+        let mut context = Context::from_waker(Waker::noop());
+        let mut future = pin!(marked_polls(2));
+        let pending = std::iter::from_fn(|| {
+            future
+                .as_mut()
+                .poll(&mut context)
+                .is_pending()
+                .then_some(())
+        });
+        assert_eq!(pending.count(), 2);
+        let mut stream = pin!(marked_items(3));
+        let items = std::iter::from_fn(|| match stream.as_mut().poll_next(&mut context) {
+            Poll::Ready(item) => item,
+            Poll::Pending => unreachable!("nothing here waits"),
+        });
+        assert_eq!(items.collect::<Vec<_>>(), [2, 1, 0]);
     }
 
     #[test]
