@@ -70,13 +70,15 @@ impl Capture {
     const fn program(self, probe: Probe) -> Option<Program> {
         match (self, probe) {
             (_, Probe::ForkGuard) => Some(Program::EmptyEntry),
-            (_, Probe::PollBegin | Probe::PollEnd | Probe::Wake | Probe::ItemError)
-            | (Self::EmptyFull | Self::EmptyExits, Probe::Fields | Probe::Link | Probe::Panic) => {
-                None
-            }
+            (_, Probe::PollBegin | Probe::PollEnd | Probe::Wake)
+            | (
+                Self::EmptyFull | Self::EmptyExits,
+                Probe::Fields | Probe::Link | Probe::Panic | Probe::ItemError,
+            ) => None,
             (_, Probe::Fields) => Some(Program::Fields),
             (_, Probe::Link) => Some(Program::Link),
-            (_, Probe::Panic) => Some(Program::Panic),
+            // Either says what a call's error is if it ends with one.
+            (_, Probe::Panic | Probe::ItemError) => Some(Program::Panic),
             (Self::Exits | Self::EmptyExits, Probe::Entry) => None,
             (Self::EmptyFull, Probe::Entry) => Some(Program::EmptyEntry),
             (Self::EmptyFull | Self::EmptyExits, _) => Some(Program::EmptyEnd),
@@ -89,10 +91,11 @@ impl Capture {
 
 /// The probes that are attached, in this order: entries last, so that no call begins of which
 /// something would not be seen.
-const ATTACHED: [Probe; 7] = [
+const ATTACHED: [Probe; 8] = [
     Probe::ForkGuard,
     Probe::Link,
     Probe::Panic,
+    Probe::ItemError,
     Probe::Fields,
     Probe::Error,
     Probe::Exit,
@@ -225,7 +228,7 @@ impl BinaryPlan<'_> {
         match (self.capture, site.probe) {
             (
                 Capture::Full | Capture::Exits,
-                Probe::Error | Probe::Fields | Probe::Link | Probe::Panic,
+                Probe::Error | Probe::Fields | Probe::Link | Probe::Panic | Probe::ItemError,
             ) if self.program(site.probe).is_some() => site.detail_semaphore,
             (Capture::Exits, Probe::Exit) => site.start_semaphore,
             _ => 0,
