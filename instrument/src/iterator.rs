@@ -10,6 +10,18 @@ use crate::items::Items;
 use crate::marker::Function;
 use crate::turns::Frame;
 
+/// Tells the compiler what an iterator's items are.
+#[inline(always)]
+pub fn with_next<T, I: Iterator<Item = T>>(iterator: I) -> I {
+    iterator
+}
+
+/// Tells the compiler that an iterator's items are those of iterators of type `B`.
+#[inline(always)]
+pub fn with_next_of<B: Iterator, I: Iterator<Item = B::Item>>(iterator: I) -> I {
+    iterator
+}
+
 /// The type of an iterator's items.
 #[inline(always)]
 pub fn kind_of_next<T: Iterator>(_iterator: &T) -> Kind<T::Item> {

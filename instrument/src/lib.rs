@@ -42,14 +42,18 @@
 //! | `fn … -> Pin<Box<dyn Future>>`, `BoxFuture`, `async_trait` | the same | as above |
 //! | `fn … -> impl Stream`, `Pin<Box<dyn Stream>>`, `BoxStream` (feature `stream`) | the stream, from its first poll until it has no more items | `ok`, `err` if its last item is an `Err`, `panic`, `cancelled` |
 //! | `impl` block, `impl Trait for` block, `trait`, inline `mod` | every function in it, each as above; `const fn`s and those under [`macro@skip`] stay as they are | |
-//! | [`call!`], [`future!`], `stream!` | a block, also in a closure; a future; a stream | as above |
+//! | `fn … -> impl Iterator` | the iterator, from its first `next` until it has no more items; what runs before is not part of the call | as a stream |
+//! | [`call!`], [`future!`], `stream!`, [`iterator!`] | a block, also in a closure; a future; a stream; an iterator | as above |
 //!
 //! - `err` is any `Result::Err`, under whatever alias. The type decides, at compile time: no bound is
 //!   added. The error's message is taken from `Display`, or else `Debug`, and is formatted only while
 //!   somebody wants it, into 512 bytes on the stack.
-//! - `cancelled` is a future or stream that was dropped after its first poll and before its end. One
-//!   that was never polled is no call.
-//! - Of streams the row has the number of items.
+//! - `cancelled` is a future, stream or iterator that was dropped after its first poll or `next` and
+//!   before its end. One that was never polled or advanced is no call. So is a call that was unwound by
+//!   something else than a panic, such as `pthread_exit`.
+//! - Of streams and iterators the row has the number of items. The message of an error that one ends
+//!   with is that of its last item: each `Err` is formatted as it is handed on, while somebody wants
+//!   messages, because it is gone by the time it shows that nothing follows.
 //! - Tasks and threads begin with no parent: [`current_call`] and [`InCall`] give them one.
 //! - A call is known by the address of its state (on the stack, or in the future), not by its thread:
 //!   futures move between threads.
@@ -121,8 +125,9 @@
 //!
 //! # Limits
 //!
-//! - Of functions that return a future without being `async`, `fields` and `args` are captured where
-//!   the last expression is an `async` block, alone or in `Box::pin(…)`, and not otherwise.
+//! - Of functions that return a future, stream or iterator without being `async`, `fields` and `args`
+//!   are captured where the last expression is an `async` block, alone or in `Box::pin(…)`, and not
+//!   otherwise.
 //! - A value of a type that is neither of the above nor has `Debug` or `Display` is left out, as is
 //!   `tracing::field::Empty`: nothing can be recorded later.
 //! - Arguments are dropped after a synchronous call has ended, unless its body moves them: the time of
@@ -134,11 +139,10 @@
 //! - A boxed future or stream is wrapped inside the box the function makes: `Box::pin(…)`, `.boxed()`
 //!   or `.boxed_local()` as the last expression, with no `return`, `?` or macro before it. Otherwise it
 //!   is boxed once more, which is the one allocation of ours in the program.
-//! - A function that returns an iterator is a call of its own execution: what the iterator does later is
-//!   not part of it. So is one that returns `impl Future` with more bounds than a call can keep, such as
-//!   `Clone`.
+//! - A function that returns a future, stream or iterator with more bounds than a call can keep, such as
+//!   `impl Iterator + Clone` or `impl DoubleEndedIterator`, or an iterator in a box, is a call of its own
+//!   execution: what it returns is not part of it.
 //! - `impl Future` without `Output = …` does not compile: say what it comes to.
-//! - The message of an error that a stream ends with is not captured.
 //! - A panic in the `Display` or `Debug` of an error ends the message and goes no further, but the
 //!   panic hook has then run.
 //! - `process::exit` and `abort` run no destructor: the agent closes the calls that were open.
@@ -220,7 +224,7 @@ pub mod __private {
         Anything, Inspect, InspectAnything, InspectDebugged, InspectDebuggedFirst,
         InspectDisplayed, InspectOpaque, Kind, kind_of_output, with_output, with_output_of,
     };
-    pub use crate::iterator::{IteratorCall, kind_of_next};
+    pub use crate::iterator::{IteratorCall, kind_of_next, with_next, with_next_of};
     pub use crate::marker::{Function, abi, joined, joined_len};
     pub use crate::record::{
         AsDebug, AsDisplay, RecordAsDebug, RecordAsDisplay, RecordNothing, RecordTyped,

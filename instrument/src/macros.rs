@@ -1,4 +1,4 @@
-//! `call!` and `future!`: calls where no attribute can stand.
+//! `call!`, `future!`, `stream!` and `iterator!`: calls where no attribute can stand.
 
 /// Runs a block as one call with the name `module::NAME`.
 ///
@@ -100,5 +100,37 @@ macro_rules! stream {
 macro_rules! stream {
     ($name:literal, $stream:expr $(,)?) => {
         $stream
+    };
+}
+
+/// Makes an iterator one call with the name `module::NAME`, from its first `next` until it has no more
+/// items.
+///
+/// ```
+/// let lines = exoscope::iterator!("lines", "a\nb".lines());
+/// assert_eq!(lines.collect::<Vec<_>>(), ["a", "b"]);
+/// ```
+#[cfg(feature = "enabled")]
+#[macro_export]
+macro_rules! iterator {
+    ($name:literal, $iterator:expr $(,)?) => {{
+        $crate::__function!(
+            __ExoscopeFunction,
+            ::core::concat!(::core::module_path!(), "::", $name),
+            ::core::file!(),
+            ::core::line!()
+        );
+        let iterator = ::core::iter::IntoIterator::into_iter($iterator);
+        let inspector = $crate::__inspect!($crate::__private::kind_of_next(&iterator));
+        $crate::__private::IteratorCall::new(__ExoscopeFunction, inspector, iterator)
+    }};
+}
+
+/// Gives the iterator: the feature `enabled` is off.
+#[cfg(not(feature = "enabled"))]
+#[macro_export]
+macro_rules! iterator {
+    ($name:literal, $iterator:expr $(,)?) => {
+        ::core::iter::IntoIterator::into_iter($iterator)
     };
 }

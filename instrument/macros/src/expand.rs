@@ -41,6 +41,7 @@ pub fn function(function: Function, options: &Options) -> syn::Result<TokenStrea
         Returns::Stream => Wrapper::STREAM.of_returned(&function, &call),
         Returns::BoxedFuture => Wrapper::PINNED_FUTURE.of_boxed(&function, &call),
         Returns::BoxedStream => Wrapper::STREAM.of_boxed(&function, &call),
+        Returns::Iterator => Wrapper::ITERATOR.of_returned(&function, &call),
     };
     Ok(function.with_body(&call.before(&body)))
 }
@@ -160,7 +161,7 @@ fn synchronous(function: &Function, call: &Call<'_>) -> TokenStream {
     let inspector = local("inspector");
     let inspect = call.inspector(&quote!(::exoscope::__private::Kind::of(&#result)));
     let capture = call.fields.capture();
-    let run = run(function, &returned, call);
+    let run = run(function, &function.body, &returned, call);
     quote! {
         let #state = ::exoscope::__private::State::<__ExoscopeFunction>::new();
         let #open = #state.enter();
@@ -175,7 +176,7 @@ fn synchronous(function: &Function, call: &Call<'_>) -> TokenStream {
 fn never(function: &Function, call: &Call<'_>) -> TokenStream {
     let (state, open) = (local("state"), local("open"));
     let capture = call.fields.capture();
-    let run = run(function, &quote!(!), call);
+    let run = run(function, &function.body, &quote!(!), call);
     quote! {
         let #state = ::exoscope::__private::State::<__ExoscopeFunction>::new();
         let #open = #state.enter();
@@ -184,19 +185,23 @@ fn never(function: &Function, call: &Call<'_>) -> TokenStream {
     }
 }
 
-/// The body of a synchronous function: in the function itself where that makes a difference and can
-/// be, and else as a closure.
-fn run(function: &Function, returned: &TokenStream, call: &Call<'_>) -> TokenStream {
+/// A body of a function that is not `async`: in the function itself where that makes a difference and
+/// can be, and else as a closure.
+pub fn run(
+    function: &Function,
+    body: &Group,
+    returned: &TokenStream,
+    call: &Call<'_>,
+) -> TokenStream {
     let tracks = |attribute: &Attribute| attribute.path().is_ident("track_caller");
     let in_place = function.attributes.iter().any(tracks);
-    let body = in_place.then(|| in_place::body(&function.body, returned));
-    body.flatten()
-        .unwrap_or_else(|| run_body(returned, &function.body, call))
+    let here = in_place.then(|| in_place::body(body, returned)).flatten();
+    here.unwrap_or_else(|| run_body(returned, body, call))
 }
 
 /// The body as a closure, so that `return` and `?` in it stay within the call. The closure is not
 /// `move`: arguments that the body does not move stay where they are and are dropped in their order.
-pub fn run_body(returned: &TokenStream, body: &Group, call: &Call<'_>) -> TokenStream {
+fn run_body(returned: &TokenStream, body: &Group, call: &Call<'_>) -> TokenStream {
     let at = call.at_returned();
     quote_spanned!(at=> ::exoscope::__private::body(|| -> #returned #body))
 }

@@ -11,8 +11,8 @@ use syn::{
 /// What an instrumented function's return type asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Returns {
-    /// A value: the call is the function's own execution. So it is where a future or stream has to be
-    /// more than that, such as `Clone`.
+    /// A value: the call is the function's own execution. So it is where a future, stream or iterator
+    /// has to be more than that, such as `Clone`.
     Value,
     /// `!`: the call never returns.
     Never,
@@ -24,6 +24,8 @@ pub enum Returns {
     Stream,
     /// A pinned box of a stream: the call is the stream.
     BoxedStream,
+    /// `impl Iterator`: the call is the iterator.
+    Iterator,
 }
 
 impl Returns {
@@ -34,9 +36,10 @@ impl Returns {
         };
         match strip(returned) {
             Type::Never(_) => Self::Never,
-            Type::ImplTrait(implemented) => match polled(&implemented.bounds) {
+            Type::ImplTrait(implemented) => match in_turns(&implemented.bounds) {
                 Some("Future") => Self::Future,
-                Some(_) => Self::Stream,
+                Some("Stream") => Self::Stream,
+                Some(_) => Self::Iterator,
                 None => Self::Value,
             },
             Type::Path(path) => match path.path.segments.last() {
@@ -65,9 +68,9 @@ fn strip(mut ty: &Type) -> &Type {
     }
 }
 
-/// `Future` or `Stream`, where one of the bounds is that trait and what stands in its place can have
-/// all the others too.
-fn polled(bounds: &Punctuated<TypeParamBound, Plus>) -> Option<&'static str> {
+/// `Future`, `Stream` or `Iterator`, where one of the bounds is that trait and what stands in its place
+/// can have all the others too.
+fn in_turns(bounds: &Punctuated<TypeParamBound, Plus>) -> Option<&'static str> {
     let mut found = None;
     for bound in bounds {
         // Lifetimes, and what a type captures, are as before.
@@ -75,11 +78,11 @@ fn polled(bounds: &Punctuated<TypeParamBound, Plus>) -> Option<&'static str> {
             continue;
         };
         let name = &bound.path.segments.last()?.ident;
-        match ["Future", "Stream"]
+        match ["Future", "Stream", "Iterator"]
             .into_iter()
-            .find(|polled| name == polled)
+            .find(|known| name == known)
         {
-            Some(polled) => found = Some(polled),
+            Some(known) => found = Some(known),
             None if is_kept(name) => {}
             None => return None,
         }
@@ -87,7 +90,7 @@ fn polled(bounds: &Punctuated<TypeParamBound, Plus>) -> Option<&'static str> {
     found
 }
 
-/// Whether a future has the trait as well when it is wrapped.
+/// Whether what is wrapped has the trait where it has it bare.
 fn is_kept(name: &Ident) -> bool {
     // `Captures` is what lifetimes were captured by before there was `use<…>`.
     [
@@ -113,10 +116,10 @@ fn pinned(arguments: &PathArguments) -> Returns {
         return Returns::Value;
     };
     match only_type(&boxed.arguments).map(strip) {
-        Some(Type::TraitObject(object)) => match polled(&object.bounds) {
+        Some(Type::TraitObject(object)) => match in_turns(&object.bounds) {
             Some("Future") => Returns::BoxedFuture,
-            Some(_) => Returns::BoxedStream,
-            None => Returns::Value,
+            Some("Stream") => Returns::BoxedStream,
+            _ => Returns::Value,
         },
         _ => Returns::Value,
     }

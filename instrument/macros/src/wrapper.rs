@@ -1,21 +1,21 @@
-//! What a function returns to be polled, as a call.
+//! What a function returns that runs in turns, as a call.
 
 use proc_macro2::{Group, Ident, Span, TokenStream};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::{Expr, ReturnType};
 
-use crate::expand::{Call, local, run_body};
+use crate::expand::{Call, local, run};
 use crate::function::Function;
 use crate::{boxed, returns};
 
-/// What makes a future or a stream a call.
+/// What makes a future, a stream or an iterator a call.
 pub struct Wrapper {
     name: &'static str,
     /// The function that names the type of what comes out of it.
     kind: &'static str,
     /// The function that tells the compiler that type.
     with: &'static str,
-    /// The function that tells it by another future or stream.
+    /// The function that tells it by another one.
     with_of: &'static str,
 }
 
@@ -38,8 +38,14 @@ impl Wrapper {
         with: "with_item",
         with_of: "with_item_of",
     };
+    pub const ITERATOR: Self = Self {
+        name: "IteratorCall",
+        kind: "kind_of_next",
+        with: "with_next",
+        with_of: "with_next_of",
+    };
 
-    /// The future or stream `made` as a call.
+    /// What is `made` as a call.
     pub fn wrap(&self, made: &TokenStream, call: &Call<'_>) -> TokenStream {
         let (polled, inspector) = (local("polled"), local("inspector"));
         let name = format_ident!("{}", self.name);
@@ -52,8 +58,8 @@ impl Wrapper {
         }}
     }
 
-    /// The future or stream `made`, of which the compiler knows what comes out of it before it is
-    /// asked. `returned` has the same.
+    /// What is `made`, of which the compiler knows what comes out of it before it is asked. `returned`
+    /// has the same.
     fn typed(&self, made: &TokenStream, returned: &ReturnType, call: &Call<'_>) -> TokenStream {
         let (function, ty) = match returns::polled_output(returned) {
             Some(output) => (self.with, output.to_token_stream()),
@@ -64,10 +70,11 @@ impl Wrapper {
         quote_spanned!(at=> ::exoscope::__private::#function::<#ty, _>(#made))
     }
 
-    /// The body of a function that returns `impl Future` or `impl Stream`: what it returns is the call.
+    /// The body of a function that returns `impl Future`, `impl Stream` or `impl Iterator`: what it
+    /// returns is the call.
     pub fn of_returned(&self, function: &Function, call: &Call<'_>) -> TokenStream {
         let body = with_capture(&function.body, call);
-        let made = run_body(&quote!(_), &body, call);
+        let made = run(function, &body, &quote!(_), call);
         self.wrap(&self.typed(&made, &function.signature.output, call), call)
     }
 
@@ -78,7 +85,12 @@ impl Wrapper {
         let wrap =
             |boxed: &Expr| self.wrap(&self.typed(&boxed.to_token_stream(), returned, call), call);
         boxed::wrap_inside(&body.stream(), wrap).unwrap_or_else(|| {
-            let made = run_body(&returns::in_body(returned, body.span_open()), &body, call);
+            let made = run(
+                function,
+                &body,
+                &returns::in_body(returned, body.span_open()),
+                call,
+            );
             boxed::wrap_again(&self.wrap(&made, call), Span::mixed_site())
         })
     }

@@ -96,6 +96,12 @@ pub fn watch<T>(run: impl FnOnce() -> T) -> (Vec<Fired>, T) {
     (FIRED.take(), returned)
 }
 
+/// The marker that fired last on this thread.
+pub fn latest() -> Fired {
+    let latest = FIRED.with_borrow(|fired| fired.last().cloned());
+    latest.expect("a marker has fired")
+}
+
 /// From now on, whether somebody asks for something, for all tests of the executable.
 pub fn want(asked: Asked, wanted: bool) {
     if asked != Asked::Rest {
