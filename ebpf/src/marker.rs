@@ -13,7 +13,7 @@ use aya_ebpf::{
 };
 use exoscope_abi::{
     Outcome, Phase,
-    probe::{LINK, TOKEN},
+    probe::{LINK, TOKEN, UNSEEN},
     record::{CallRecord, RecordKind},
     table::OpenCall,
 };
@@ -111,11 +111,16 @@ fn begin(ctx: &ProbeContext) -> Option<()> {
     if phase() != Phase::Capturing as u64 {
         return None;
     }
+    let outer = argument(ctx, 2);
+    if outer == UNSEEN {
+        // It passed the semaphore before that was raised: as good as begun before the session.
+        return None;
+    }
     let function = site_function(ctx);
     let call = argument(ctx, 1);
     let totals = Totals::of(function)?;
     totals.calls();
-    let (parent_call, parent) = captured_parent(argument(ctx, 2));
+    let (parent_call, parent) = captured_parent(outer);
     let slot = match table::find(call) {
         Some(stale) => {
             debug!(
@@ -261,6 +266,9 @@ fn end_open(
     end_ns: u64,
     totals: Totals,
 ) -> Option<u64> {
+    if argument(ctx, 3) == UNSEEN {
+        return None;
+    }
     let slot = table::find(argument(ctx, 1))?;
     // SAFETY: the slot lies in the map.
     let call = unsafe { slot.call.read() };

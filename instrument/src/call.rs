@@ -2,9 +2,10 @@
 
 use core::cell::Cell;
 use core::marker::PhantomData;
-use core::mem;
+use core::mem::{self, MaybeUninit};
 
 use exoscope_abi::Outcome;
+use exoscope_abi::probe::UNSEEN;
 
 use crate::detail;
 use crate::inspect::Inspect;
@@ -12,18 +13,64 @@ use crate::marker::Function;
 use crate::{SUPPORTED, aside, chain};
 
 /// State of a call on the stack. Its address is the call's identity.
-///
-/// The first word is the address of the next outer call, so that the chain of open calls can be
-/// followed from outside; the second the time at which the call began, or 0.
 #[repr(C)]
 pub struct State<F> {
-    outer: Cell<usize>,
-    start: Cell<u64>,
+    words: Words,
     function: PhantomData<F>,
+}
+
+/// What can be read from outside while the call is in the thread's chain.
+#[repr(C)]
+struct Words {
+    /// The address of the next outer call or 0; [`UNSEEN`] where the call is not in the chain.
+    outer: Cell<usize>,
+    /// When the call began, or 0. Written where the call is put into the chain.
+    start: Cell<MaybeUninit<u64>>,
 }
 
 /// A call that has begun. Dropped without [`Inspect::leave`], it reports that it unwound.
 pub struct Open<'a, F: Function>(&'a State<F>);
+
+impl Words {
+    /// Puts the call into the thread's chain; gives the next outer one, or 0.
+    #[cold]
+    #[inline(never)]
+    fn push(&self, timed: bool) -> usize {
+        let start = if timed { chain::now() } else { 0 };
+        self.start.set(MaybeUninit::new(start));
+        chain::push(&raw const *self as usize, |outer| self.outer.set(outer))
+    }
+
+    /// Takes the call off the thread's chain, where it is in it; gives what its end says of it: the
+    /// next outer call, and when it began.
+    #[inline(always)]
+    fn leave(&self) -> (usize, u64) {
+        if self.is_seen() {
+            self.pop()
+        } else {
+            (UNSEEN as usize, 0)
+        }
+    }
+
+    /// Whether the call began while somebody looked, and so is in the chain.
+    ///
+    /// The compiler is not to know the answer: it would make two ways through the body of it, each with
+    /// sites of its own.
+    #[inline(always)]
+    fn is_seen(&self) -> bool {
+        // SAFETY: a word of this state, which is initialized.
+        unsafe { self.outer.as_ptr().read_volatile() != UNSEEN as usize }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn pop(&self) -> (usize, u64) {
+        let outer = self.outer.get();
+        chain::pop(outer);
+        // SAFETY: the call is in the chain, and was not put there without being written.
+        (outer, unsafe { self.start.get().assume_init() })
+    }
+}
 
 impl<F: Function> State<F> {
     /// State of a call that has not begun.
@@ -31,8 +78,10 @@ impl<F: Function> State<F> {
     #[expect(clippy::new_without_default, reason = "made by expansions only")]
     pub const fn new() -> Self {
         Self {
-            outer: Cell::new(0),
-            start: Cell::new(0),
+            words: Words {
+                outer: Cell::new(UNSEEN as usize),
+                start: Cell::new(MaybeUninit::uninit()),
+            },
             function: PhantomData,
         }
     }
@@ -41,10 +90,11 @@ impl<F: Function> State<F> {
     #[inline(always)]
     pub fn enter(&self) -> Open<'_, F> {
         if SUPPORTED {
-            let outer = chain::push(&self.outer, self.address());
-            if F::start_wanted() {
-                self.start.set(chain::now());
-            }
+            let outer = if F::seen() {
+                self.words.push(F::start_wanted())
+            } else {
+                UNSEEN as usize
+            };
             F::entry(self.address(), outer);
         }
         Open(self)
@@ -60,7 +110,7 @@ impl<F: Function> Open<'_, F> {
     /// Ends the call with what it returned.
     #[inline(always)]
     pub(crate) fn leave<R, I: Inspect<R>>(self, returned: &mut R) {
-        if SUPPORTED {
+        if SUPPORTED && I::HANDS_ON && self.0.words.is_seen() {
             I::returned::<F>(self.0.address(), returned);
         }
         if SUPPORTED && I::failed(returned) {
@@ -122,21 +172,13 @@ fn unwound<F: Function>(state: &State<F>) {
 /// Takes the call off the thread's chain and fires its exit marker.
 #[inline(always)]
 fn exit<F: Function>(state: &State<F>, outcome: Outcome) {
-    let outer = state.outer.get();
-    chain::pop(outer);
-    F::exit(state.address(), outcome as u64, outer, state.start.get());
+    let (outer, start) = state.words.leave();
+    F::exit(state.address(), outcome as u64, outer, start);
 }
 
 /// Takes the call off the thread's chain and fires its error marker.
 #[inline(always)]
 fn error<F: Function>(state: &State<F>, outcome: Outcome, detail: usize) {
-    let outer = state.outer.get();
-    chain::pop(outer);
-    F::error(
-        state.address(),
-        outcome as u64,
-        outer,
-        state.start.get(),
-        detail,
-    );
+    let (outer, start) = state.words.leave();
+    F::error(state.address(), outcome as u64, outer, start, detail);
 }

@@ -8,15 +8,15 @@ std::thread_local! {
     static INNERMOST: Cell<usize> = const { Cell::new(0) };
 }
 
-/// Makes `call` the innermost one of this thread, and writes to `outer` the one before, or 0.
+/// Makes `call` the innermost one of this thread, and gives the one before, or 0, after `keep` has
+/// written it to the state at that address.
 ///
-/// `call` is the address of two words of which `outer` is one. A signal handler may run instrumented
-/// functions at any instruction, so the words are complete before their address is there to be found.
-#[inline(always)]
-pub(crate) fn push(outer: &Cell<usize>, call: usize) -> usize {
+/// A signal handler may run instrumented functions at any instruction, so the state is complete before
+/// its address is there to be found.
+pub(crate) fn push(call: usize, keep: impl FnOnce(usize)) -> usize {
     INNERMOST.with(|innermost| {
         let before = innermost.get();
-        outer.set(before);
+        keep(before);
         compiler_fence(SeqCst);
         innermost.set(call);
         before
@@ -43,8 +43,6 @@ pub(crate) fn innermost() -> usize {
 
 /// `CLOCK_MONOTONIC` in nanoseconds, read without a system call where the vDSO has it.
 #[cfg(target_os = "linux")]
-#[cold]
-#[inline(never)]
 pub(crate) fn now() -> u64 {
     let mut time = libc::timespec {
         tv_sec: 0,

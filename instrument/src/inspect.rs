@@ -24,6 +24,9 @@ pub trait Inspect<R> {
     /// Those of `to` and of the error's own formatting.
     fn describe(returned: &R, to: &mut dyn fmt::Write) -> fmt::Result;
 
+    /// Whether `returned` does anything.
+    const HANDS_ON: bool = false;
+
     /// Hands on the value that the call returned, before it ends, where `ret` asks for that.
     #[inline(always)]
     fn returned<F: Function>(_call: usize, _returned: &mut R) {}

@@ -12,7 +12,8 @@ pub use exoscope_abi as abi;
 /// Implemented by [`function!`](crate::__function) and by nothing else. Addresses and registers
 /// are those of `exoscope_abi::probe`.
 pub trait Function {
-    /// A call begins: the address of its state, and that of the next outer call or 0.
+    /// A call begins: the address of its state, and that of the next outer call, 0, or
+    /// [`UNSEEN`](abi::probe::UNSEEN).
     fn entry(call: usize, parent: usize);
     /// A call ended without an error; `ended` is the outcome, with the number of items in its high half.
     fn exit(call: usize, ended: u64, parent: usize, start: u64);
@@ -27,7 +28,9 @@ pub trait Function {
     fn poll_end(call: usize);
     /// A call hands on an item that is an error; `detail` is the address of an `ErrorDetail`.
     fn item_error(call: usize, detail: usize);
-    /// Somebody wants the target to read the time at which a call begins.
+    /// Somebody looks at calls of the function.
+    fn seen() -> bool;
+    /// Somebody wants the target to read the time at which a call begins; [`seen`](Self::seen) then too.
     fn start_wanted() -> bool;
     /// Somebody wants the message of an error.
     fn detail_wanted() -> bool;
@@ -65,8 +68,10 @@ macro_rules! __function {
         // is the function's path in the program, with the type of the `impl`.
         static __EXOSCOPE_FUNCTION: [u8; $len] = $text;
         const _: () = {
+            // Two semaphores, so that one look at both says that nobody looks: `entry` in the low
+            // half, `start` in the high one.
             #[unsafe(link_section = ".probes")]
-            static START: ::core::sync::atomic::AtomicU16 = ::core::sync::atomic::AtomicU16::new(0);
+            static CALLS: ::core::sync::atomic::AtomicU32 = ::core::sync::atomic::AtomicU32::new(0);
             #[unsafe(link_section = ".probes")]
             static DETAIL: ::core::sync::atomic::AtomicU16 =
                 ::core::sync::atomic::AtomicU16::new(0);
@@ -79,16 +84,16 @@ macro_rules! __function {
             impl $crate::__private::Function for $name {
                 #[inline(always)]
                 fn entry(call: usize, parent: usize) {
-                    $crate::__markers!(entry __EXOSCOPE_FUNCTION START DETAIL call parent);
+                    $crate::__markers!(entry __EXOSCOPE_FUNCTION CALLS DETAIL call parent);
                 }
                 #[inline(always)]
                 fn exit(call: usize, ended: u64, parent: usize, start: u64) {
-                    $crate::__markers!(exit __EXOSCOPE_FUNCTION START DETAIL call ended parent start);
+                    $crate::__markers!(exit __EXOSCOPE_FUNCTION CALLS DETAIL call ended parent start);
                 }
                 #[inline(always)]
                 fn error(call: usize, ended: u64, parent: usize, start: u64, detail: usize) {
                     $crate::__markers!(
-                        error __EXOSCOPE_FUNCTION START DETAIL call ended parent start detail
+                        error __EXOSCOPE_FUNCTION CALLS DETAIL call ended parent start detail
                     );
                 }
                 #[inline(always)]
@@ -108,8 +113,12 @@ macro_rules! __function {
                     $crate::__markers!(item_error __EXOSCOPE_FUNCTION DETAIL call detail);
                 }
                 #[inline(always)]
+                fn seen() -> bool {
+                    CALLS.load(::core::sync::atomic::Ordering::Relaxed) != 0
+                }
+                #[inline(always)]
                 fn start_wanted() -> bool {
-                    START.load(::core::sync::atomic::Ordering::Relaxed) != 0
+                    CALLS.load(::core::sync::atomic::Ordering::Relaxed) >> 16 != 0
                 }
                 #[inline(always)]
                 fn detail_wanted() -> bool {
@@ -183,27 +192,28 @@ const fn append(text: &mut [u8], mut at: usize, string: &str) -> usize {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __markers {
-    (entry $function:ident $start:ident $detail:ident $call:ident $parent:ident) => {
+    (entry $function:ident $calls:ident $detail:ident $call:ident $parent:ident) => {
         $crate::__marker!(
-            Entry, "entry", "8@%rdi 8@%rsi 8@%rdx", "0", "{function}", "0", "0", "{function}",
-            function = sym $function,
+            Entry, "entry", "8@%rdi 8@%rsi 8@%rdx", "{calls}", "{function}", "0", "{calls}",
+            "{function}",
+            function = sym $function, calls = sym $calls,
             in("rdi") &raw const $function, in("rsi") $call, in("rdx") $parent,
         )
     };
-    (exit $function:ident $start:ident $detail:ident $call:ident $ended:ident $parent:ident $begun:ident) => {
+    (exit $function:ident $calls:ident $detail:ident $call:ident $ended:ident $parent:ident $begun:ident) => {
         $crate::__marker!(
-            Exit, "exit", "8@%rdi 8@%rsi 8@%rdx 8@%rcx 8@%r8", "0", "{function}", "{start}", "0",
+            Exit, "exit", "8@%rdi 8@%rsi 8@%rdx 8@%rcx 8@%r8", "0", "{function}", "{calls} + 2", "0",
             "{function}",
-            function = sym $function, start = sym $start,
+            function = sym $function, calls = sym $calls,
             in("rdi") &raw const $function, in("rsi") $call, in("rdx") $ended,
             in("rcx") $parent, in("r8") $begun,
         )
     };
-    (error $function:ident $start:ident $detail:ident $call:ident $ended:ident $parent:ident $begun:ident $said:ident) => {
+    (error $function:ident $calls:ident $detail:ident $call:ident $ended:ident $parent:ident $begun:ident $said:ident) => {
         $crate::__marker!(
             Error, "error", "8@%rdi 8@%rsi 8@%rdx 8@%rcx 8@%r8 8@%r9", "{detail}", "{function}",
-            "{start}", "{detail}", "{function}",
-            function = sym $function, start = sym $start, detail = sym $detail,
+            "{calls} + 2", "{detail}", "{function}",
+            function = sym $function, calls = sym $calls, detail = sym $detail,
             in("rdi") &raw const $function, in("rsi") $call, in("rdx") $ended,
             in("rcx") $parent, in("r8") $begun, in("r9") $said,
         )
@@ -268,27 +278,28 @@ macro_rules! __markers {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __markers {
-    (entry $function:ident $start:ident $detail:ident $call:ident $parent:ident) => {
+    (entry $function:ident $calls:ident $detail:ident $call:ident $parent:ident) => {
         $crate::__marker!(
-            Entry, "entry", "8@x0 8@x1 8@x2", "0", "{function}", "0", "0", "{function}",
-            function = sym $function,
+            Entry, "entry", "8@x0 8@x1 8@x2", "{calls}", "{function}", "0", "{calls}",
+            "{function}",
+            function = sym $function, calls = sym $calls,
             in("x0") &raw const $function, in("x1") $call, in("x2") $parent,
         )
     };
-    (exit $function:ident $start:ident $detail:ident $call:ident $ended:ident $parent:ident $begun:ident) => {
+    (exit $function:ident $calls:ident $detail:ident $call:ident $ended:ident $parent:ident $begun:ident) => {
         $crate::__marker!(
-            Exit, "exit", "8@x0 8@x1 8@x2 8@x3 8@x4", "0", "{function}", "{start}", "0",
+            Exit, "exit", "8@x0 8@x1 8@x2 8@x3 8@x4", "0", "{function}", "{calls} + 2", "0",
             "{function}",
-            function = sym $function, start = sym $start,
+            function = sym $function, calls = sym $calls,
             in("x0") &raw const $function, in("x1") $call, in("x2") $ended,
             in("x3") $parent, in("x4") $begun,
         )
     };
-    (error $function:ident $start:ident $detail:ident $call:ident $ended:ident $parent:ident $begun:ident $said:ident) => {
+    (error $function:ident $calls:ident $detail:ident $call:ident $ended:ident $parent:ident $begun:ident $said:ident) => {
         $crate::__marker!(
             Error, "error", "8@x0 8@x1 8@x2 8@x3 8@x4 8@x5", "{detail}", "{function}",
-            "{start}", "{detail}", "{function}",
-            function = sym $function, start = sym $start, detail = sym $detail,
+            "{calls} + 2", "{detail}", "{function}",
+            function = sym $function, calls = sym $calls, detail = sym $detail,
             in("x0") &raw const $function, in("x1") $call, in("x2") $ended,
             in("x3") $parent, in("x4") $begun, in("x5") $said,
         )

@@ -22,6 +22,7 @@ pub(crate) fn watched<F: Function, const MOVES: bool, R>(
     // `poll` is called in one place only, so that the compiler puts it there.
     let mut context: *mut Context<'_> = ptr::from_mut(context).cast();
     if let Some(turn) = turn
+        && turn.is_seen()
         && F::polls_wanted()
     {
         // SAFETY: made of a reference above.
@@ -42,8 +43,6 @@ fn begin<F: Function>(call: usize, waker: &Waker) -> ManuallyDrop<Waker> {
 }
 
 /// A poll ended, and the call did not.
-#[cold]
-#[inline(never)]
 pub(crate) fn end<F: Function>(call: usize) {
     F::poll_end(call);
 }

@@ -60,6 +60,7 @@ impl<I, P, W> Returned<I, P, W> {
 }
 
 impl<R, I: Inspect<R>, P: Part<R>, W: Record<P::Value>> Inspect<R> for Returned<I, P, W> {
+    const HANDS_ON: bool = true;
     #[inline(always)]
     fn failed(returned: &R) -> bool {
         I::failed(returned)

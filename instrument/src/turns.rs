@@ -4,10 +4,10 @@
 
 use core::cell::Cell;
 use core::marker::PhantomData;
-use core::mem;
+use core::mem::{self, MaybeUninit};
 
 use exoscope_abi::Outcome;
-use exoscope_abi::probe::TOKEN;
+use exoscope_abi::probe::{self, TOKEN};
 
 use crate::inspect::Inspect;
 use crate::marker::Function;
@@ -18,37 +18,34 @@ use crate::{SUPPORTED, chain, detail, poll, token};
 /// A call that stays in place is identified by the address of its state, whose first two words are
 /// those of a call on the stack. One that `MOVES` is identified by a token, and has a [`Frame`] on the
 /// stack during each turn.
+///
+/// A call that began while nobody looked is in no chain, and has no token.
 #[repr(C)]
 pub(crate) struct Turns<F, const MOVES: bool> {
-    /// What is next outside of the call in its latest turn; or its token, 0 before the first turn.
+    /// What is next outside of the call in its latest turn; or its token.
     word: usize,
     /// When it began, or 0.
     start: u64,
-    /// Its parent, with [`OPEN`] or [`ENDED`] in the low bits that addresses and tokens leave free;
-    /// 0 before the first turn.
+    /// 0 before the first turn, [`ENDED`] after the last; between, its parent with [`OPEN`] in the low
+    /// bits that addresses and tokens leave free, or [`UNSEEN`].
     parent: usize,
     function: PhantomData<F>,
 }
 
 const OPEN: usize = 1;
 const ENDED: usize = 2;
+const UNSEEN: usize = probe::UNSEEN as usize;
+const _: () = assert!(UNSEEN & OPEN != 0);
 
 /// What a call that moves has on the stack during a turn, in place of a state that stays.
 #[repr(C)]
-pub(crate) struct Frame {
-    token: Cell<usize>,
-    outer: Cell<usize>,
-    start: Cell<u64>,
-}
+pub(crate) struct Frame(Cell<MaybeUninit<[usize; 3]>>);
 
 impl Frame {
+    /// One that no turn uses yet.
     #[inline(always)]
     pub(crate) const fn new() -> Self {
-        Self {
-            token: Cell::new(0),
-            outer: Cell::new(0),
-            start: Cell::new(0),
-        }
+        Self(Cell::new(MaybeUninit::uninit()))
     }
 }
 
@@ -72,33 +69,57 @@ impl<F: Function, const MOVES: bool> Turns<F, MOVES> {
     /// once it has ended. `items` is what its end says of them.
     #[inline(always)]
     pub(crate) fn enter(&mut self, frame: &Frame, items: u32) -> Option<Turn<F, MOVES>> {
-        if !SUPPORTED || self.parent & ENDED != 0 {
+        if !SUPPORTED || self.parent == ENDED {
             return None;
         }
-        let begins = self.parent == 0;
-        if begins && F::start_wanted() {
-            self.start = chain::now();
-        }
-        let outer = if MOVES {
-            if begins {
-                self.word = token::of_call();
-            }
-            frame.token.set(self.word);
-            frame.start.set(self.start);
-            chain::push(&frame.outer, &raw const *frame as usize)
-        } else {
-            let address = self.call();
-            chain::push(Cell::from_mut(&mut self.word), address)
-        };
-        if begins {
-            self.parent = outer | OPEN;
+        let outer = if self.parent == 0 {
+            let outer = if F::seen() {
+                self.begin(frame)
+            } else {
+                self.parent = UNSEEN;
+                UNSEEN
+            };
             F::entry(self.call(), outer);
-        }
+            outer
+        } else if self.parent == UNSEEN {
+            UNSEEN
+        } else {
+            self.push(frame)
+        };
         Some(Turn {
             turns: self,
             outer,
             items,
         })
+    }
+
+    /// The call begins while somebody looks.
+    #[cold]
+    #[inline(never)]
+    fn begin(&mut self, frame: &Frame) -> usize {
+        if F::start_wanted() {
+            self.start = chain::now();
+        }
+        if MOVES {
+            self.word = token::of_call();
+        }
+        let outer = self.push(frame);
+        self.parent = outer | OPEN;
+        outer
+    }
+
+    /// Puts the call into the thread's chain; gives the next outer one.
+    #[cold]
+    #[inline(never)]
+    fn push(&mut self, frame: &Frame) -> usize {
+        if MOVES {
+            chain::push(&raw const *frame as usize, |outer| {
+                let words = [self.word, outer, self.start as usize];
+                frame.0.set(MaybeUninit::new(words));
+            })
+        } else {
+            chain::push(self.call(), |outer| self.word = outer)
+        }
     }
 
     /// What identifies the call.
@@ -111,32 +132,42 @@ impl<F: Function, const MOVES: bool> Turns<F, MOVES> {
         }
     }
 
-    /// Takes the call from the thread's chain, where `outer` is next, and marks it as ended; gives
-    /// its parent.
+    /// Marks the call as ended, and takes it from the thread's chain, where `outer` is next. Gives what
+    /// its end says of it: its parent, and when it began.
     #[inline(always)]
-    fn end(&mut self, outer: usize) -> usize {
+    fn end(&mut self, outer: usize) -> (usize, u64) {
+        let said = if outer == UNSEEN {
+            (UNSEEN, 0)
+        } else {
+            self.pop(outer)
+        };
+        self.parent = ENDED;
+        said
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn pop(&self, outer: usize) -> (usize, u64) {
         chain::pop(outer);
         // Where only ends are seen, a parent must be open for as long as its child: the call in which
         // this one began may have ended, and its place on the stack be another's.
-        let parent = if self.start == 0 {
-            self.parent & !OPEN
+        if self.start == 0 {
+            (self.parent & !OPEN, 0)
         } else {
-            outer
-        };
-        self.parent = ENDED;
-        parent
+            (outer, self.start)
+        }
+    }
+
+    #[inline(always)]
+    fn exit(&mut self, outer: usize, outcome: Outcome, items: u32) {
+        let (parent, start) = self.end(outer);
+        F::exit(self.call(), ended(outcome, items), parent, start);
     }
 
     #[inline(always)]
     fn error(&mut self, outer: usize, outcome: Outcome, items: u32, detail: usize) {
-        let parent = self.end(outer);
-        F::error(
-            self.call(),
-            ended(outcome, items),
-            parent,
-            self.start,
-            detail,
-        );
+        let (parent, start) = self.end(outer);
+        F::error(self.call(), ended(outcome, items), parent, start, detail);
     }
 
     #[cold]
@@ -145,13 +176,7 @@ impl<F: Function, const MOVES: bool> Turns<F, MOVES> {
         if std::thread::panicking() {
             self.error(outer, Outcome::Panic, items, 0);
         } else {
-            let parent = self.end(outer);
-            F::exit(
-                self.call(),
-                ended(Outcome::Cancelled, items),
-                parent,
-                self.start,
-            );
+            self.exit(outer, Outcome::Cancelled, items);
         }
     }
 }
@@ -180,7 +205,7 @@ fn ended(outcome: Outcome, items: u32) -> u64 {
 /// One turn, or the drop, of an open call. Dropped without being ended, it reports that it unwound.
 pub(crate) struct Turn<F: Function, const MOVES: bool> {
     turns: *mut Turns<F, MOVES>,
-    /// What is next outside of the call. In memory too, but here it can stay in a register.
+    /// What is next outside of the call, or [`UNSEEN`] where the call is in no chain.
     outer: usize,
     /// Items that the call has given.
     pub(crate) items: u32,
@@ -192,6 +217,12 @@ impl<F: Function, const MOVES: bool> Turn<F, MOVES> {
     pub(crate) fn call(&self) -> usize {
         // SAFETY: as in `into_parts`.
         unsafe { &*self.turns }.call()
+    }
+
+    /// Whether the call began while somebody looked.
+    #[inline(always)]
+    pub(crate) fn is_seen(&self) -> bool {
+        self.outer != UNSEEN
     }
 
     #[inline(always)]
@@ -210,6 +241,16 @@ impl<F: Function, const MOVES: bool> Turn<F, MOVES> {
     /// The turn ended, the call did not.
     #[inline(always)]
     pub(crate) fn suspend(self) {
+        if self.is_seen() {
+            self.leave_chain();
+        } else {
+            mem::forget(self);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn leave_chain(self) {
         if F::polls_wanted() {
             poll::end::<F>(self.call());
         }
@@ -220,8 +261,7 @@ impl<F: Function, const MOVES: bool> Turn<F, MOVES> {
     #[inline(always)]
     pub(crate) fn exit(self, outcome: Outcome) {
         let (turns, outer, items) = self.into_parts();
-        let parent = turns.end(outer);
-        F::exit(turns.call(), ended(outcome, items), parent, turns.start);
+        turns.exit(outer, outcome, items);
     }
 
     /// The call ended with the error in `returned`.
@@ -245,7 +285,9 @@ impl<F: Function, const MOVES: bool> Turn<F, MOVES> {
     /// The call ended with what it returned.
     #[inline(always)]
     pub(crate) fn leave<R, I: Inspect<R>>(self, returned: &mut R) {
-        I::returned::<F>(self.call(), returned);
+        if self.is_seen() {
+            I::returned::<F>(self.call(), returned);
+        }
         if I::failed(returned) {
             self.fail::<R, I>(returned);
         } else {

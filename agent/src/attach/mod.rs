@@ -221,7 +221,8 @@ impl BinaryPlan<'_> {
 
     /// Offset of the semaphore that goes with a site in this plan, or 0.
     ///
-    /// An exit's semaphore makes the target read its clock, so it stays down unless that is wanted.
+    /// An entry's puts calls into their thread's chain. An exit's does so too and makes the target read
+    /// its clock, so it stays down unless that is wanted.
     /// An error has two reasons and one place: in `exits` mode the exit of the same function
     /// raises the start.
     fn semaphore(&self, site: &Site) -> u64 {
@@ -230,6 +231,7 @@ impl BinaryPlan<'_> {
                 Capture::Full | Capture::Exits,
                 Probe::Error | Probe::Fields | Probe::Link | Probe::Panic | Probe::ItemError,
             ) if self.program(site.probe).is_some() => site.detail_semaphore,
+            (Capture::Full, Probe::Entry) => site.detail_semaphore,
             (Capture::Exits, Probe::Exit) => site.start_semaphore,
             _ => 0,
         }

@@ -244,16 +244,11 @@ fn unraised(
         .iter()
         .filter(|value| loaded && value.unwrap_or(0) == 0)
         .count();
-    let what = if plan.capture.exits_only() {
-        "calls, fields or error messages"
-    } else {
-        "fields or error messages"
-    };
     Ok((down > 0).then(|| {
         let name = module.file.name.display();
         let text = format!(
-            "{down} of {} semaphores of {name} were not raised by the kernel, so {what} of their \
-             functions are missing",
+            "{down} of {} semaphores of {name} were not raised by the kernel, so calls, fields or error \
+             messages of their functions are missing",
             offsets.len()
         );
         ("semaphore", text)

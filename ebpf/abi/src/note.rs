@@ -34,7 +34,7 @@ pub struct NoteHeader {
     /// begins; 0 for none.
     pub start_semaphore: u64,
     /// Link-time address of the semaphore that makes the target fire this marker, or prepare its
-    /// costly arguments (the error's message); 0 for none.
+    /// costly arguments (the parent of a beginning, the error's message); 0 for none.
     pub detail_semaphore: u64,
 }
 
