@@ -116,10 +116,10 @@ impl<F: Function> Open<'_, F> {
         if SUPPORTED && I::failed(returned) {
             let state = self.0;
             mem::forget(self);
-            if F::detail_wanted() {
+            if state.words.is_seen() {
                 aside::look(returned, |returned| failed::<F, R, I>(state, returned));
             } else {
-                error(state, Outcome::Err, 0);
+                F::error(state.address(), Outcome::Err as u64, UNSEEN as usize, 0, 0);
             }
         } else {
             self.exit();

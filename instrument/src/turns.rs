@@ -170,6 +170,25 @@ impl<F: Function, const MOVES: bool> Turns<F, MOVES> {
         F::error(self.call(), ended(outcome, items), parent, start, detail);
     }
 
+    /// The call ended with the error in `returned`.
+    #[cold]
+    #[inline(never)]
+    fn fail<R, I: Inspect<R>>(&mut self, outer: usize, items: u32, returned: &R) {
+        detail::with::<F, R, I>(returned, |detail| {
+            self.error(outer, Outcome::Err, items, detail);
+        });
+    }
+
+    /// A turn ended, the call did not.
+    #[cold]
+    #[inline(never)]
+    fn suspend(&self, outer: usize) {
+        if F::polls_wanted() {
+            poll::end::<F>(self.call());
+        }
+        chain::pop(outer);
+    }
+
     #[cold]
     #[inline(never)]
     fn unwound(&mut self, outer: usize, items: u32) {
@@ -241,20 +260,10 @@ impl<F: Function, const MOVES: bool> Turn<F, MOVES> {
     /// The turn ended, the call did not.
     #[inline(always)]
     pub(crate) fn suspend(self) {
-        if self.is_seen() {
-            self.leave_chain();
-        } else {
-            mem::forget(self);
+        let (turns, outer, _) = self.into_parts();
+        if outer != UNSEEN {
+            turns.suspend(outer);
         }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn leave_chain(self) {
-        if F::polls_wanted() {
-            poll::end::<F>(self.call());
-        }
-        chain::pop(self.into_parts().1);
     }
 
     /// The call ended and is no error.
@@ -264,19 +273,8 @@ impl<F: Function, const MOVES: bool> Turn<F, MOVES> {
         turns.exit(outer, outcome, items);
     }
 
-    /// The call ended with the error in `returned`.
-    #[cold]
-    #[inline(never)]
-    fn fail<R, I: Inspect<R>>(self, returned: &R) {
-        let (turns, outer, items) = self.into_parts();
-        detail::with::<F, R, I>(returned, |detail| {
-            turns.error(outer, Outcome::Err, items, detail);
-        });
-    }
-
     /// The call ended with an error of which an `item_error` marker has told.
-    #[cold]
-    #[inline(never)]
+    #[inline(always)]
     pub(crate) fn fail_with_item(self) {
         let (turns, outer, items) = self.into_parts();
         turns.error(outer, Outcome::Err, items, 0);
@@ -289,7 +287,12 @@ impl<F: Function, const MOVES: bool> Turn<F, MOVES> {
             I::returned::<F>(self.call(), returned);
         }
         if I::failed(returned) {
-            self.fail::<R, I>(returned);
+            let (turns, outer, items) = self.into_parts();
+            if outer == UNSEEN {
+                turns.error(UNSEEN, Outcome::Err, items, 0);
+            } else {
+                turns.fail::<R, I>(outer, items, returned);
+            }
         } else {
             self.exit(Outcome::Ok);
         }
