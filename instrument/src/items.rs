@@ -1,62 +1,216 @@
 //! A call that gives items: a stream or an iterator.
 
+#[cfg(feature = "stream")]
+use core::task::Context;
+
+use exoscope_abi::Outcome;
+
 use crate::detail;
 use crate::inspect::Inspect;
 use crate::marker::Function;
+#[cfg(feature = "stream")]
+use crate::poll;
 use crate::turns::{Frame, Turn, Turns};
-use exoscope_abi::Outcome;
 
 /// State of a call that gives items. It may move between two of them.
-pub(crate) struct Items<F> {
+pub(crate) struct Items<F, E> {
     turns: Turns<F, true>,
-    /// How many there were, at most `u32::MAX`.
+    given: Given,
+    each: E,
+}
+
+/// The items that there were.
+struct Given {
+    /// How many, at most `u32::MAX`.
     count: u32,
     /// The latest one was an `Err`.
     last_failed: bool,
 }
 
-impl<F: Function> Items<F> {
+/// Whether the items of a call of `F` are calls too.
+pub trait Each<F: Function> {
+    /// Markers of the items' calls.
+    type Function: Function;
+    /// A turn of the call of the item that comes next, which begins in its first one. `None` where
+    /// items are no calls.
+    fn enter(&mut self, frame: &Frame) -> Option<Turn<Self::Function, true>>;
+    /// Whether the call of an item has begun and not ended.
+    fn is_open(&self) -> bool;
+}
+
+/// Items are counted and no more.
+pub struct Counted;
+
+/// Each item is a call of `G`.
+pub struct Called<G>(Turns<G, true>);
+
+impl<F: Function> Each<F> for Counted {
+    type Function = F;
+
+    #[inline(always)]
+    fn enter(&mut self, _: &Frame) -> Option<Turn<F, true>> {
+        None
+    }
+
+    #[inline(always)]
+    fn is_open(&self) -> bool {
+        false
+    }
+}
+
+impl<G: Function> Called<G> {
+    #[inline(always)]
+    pub(crate) const fn new() -> Self {
+        Self(Turns::new())
+    }
+}
+
+impl<F: Function, G: Function> Each<F> for Called<G> {
+    type Function = G;
+
+    #[inline(always)]
+    fn enter(&mut self, frame: &Frame) -> Option<Turn<G, true>> {
+        if !self.0.is_open() {
+            // The call of the item before has ended.
+            *self = Self::new();
+        }
+        self.0.enter(frame, 0)
+    }
+
+    #[inline(always)]
+    fn is_open(&self) -> bool {
+        self.0.is_open()
+    }
+}
+
+/// What is on the stack during a turn of a call that gives items.
+pub(crate) struct Frames {
+    whole: Frame,
+    item: Frame,
+}
+
+impl Frames {
     #[inline(always)]
     pub(crate) const fn new() -> Self {
         Self {
+            whole: Frame::new(),
+            item: Frame::new(),
+        }
+    }
+}
+
+impl<F: Function, E: Each<F>> Items<F, E> {
+    #[inline(always)]
+    pub(crate) const fn new(each: E) -> Self {
+        Self {
             turns: Turns::new(),
-            count: 0,
-            last_failed: false,
+            given: Given {
+                count: 0,
+                last_failed: false,
+            },
+            each,
         }
     }
 
-    /// A turn of the call; `None` once it has ended.
+    /// A turn in which an item may come; `None` once the call has ended.
     #[inline(always)]
-    pub(crate) fn enter(&mut self, frame: &Frame) -> Option<Turn<F, true>> {
+    pub(crate) fn enter(&mut self, frames: &Frames) -> Option<ItemTurn<'_, F, E>> {
         // 0 is for calls that give no items.
-        self.turns.enter(frame, self.count.saturating_add(1))
+        let items = self.given.count.saturating_add(1);
+        let whole = self.turns.enter(&frames.whole, items)?;
+        Some(ItemTurn {
+            item: self.each.enter(&frames.item),
+            whole,
+            given: &mut self.given,
+        })
     }
 
     /// The last turn of a call that has begun and not ended: it is dropped.
     #[inline(always)]
-    pub(crate) fn cancel(&mut self, frame: &Frame) -> Option<Turn<F, true>> {
-        if self.turns.is_open() {
-            self.enter(frame)
-        } else {
-            None
+    pub(crate) fn cancel(&mut self, frames: &Frames) -> Option<ItemTurn<'_, F, E>> {
+        if !self.turns.is_open() {
+            return None;
         }
+        let items = self.given.count.saturating_add(1);
+        let whole = self.turns.enter(&frames.whole, items)?;
+        let waits = self.each.is_open();
+        Some(ItemTurn {
+            item: waits.then(|| self.each.enter(&frames.item)).flatten(),
+            whole,
+            given: &mut self.given,
+        })
+    }
+}
+
+/// A turn of a call that gives items. Dropped without being ended, it reports that it unwound.
+pub(crate) struct ItemTurn<'a, F: Function, E: Each<F>> {
+    /// The inner call, which is dropped first.
+    item: Option<Turn<E::Function, true>>,
+    whole: Turn<F, true>,
+    given: &'a mut Given,
+}
+
+impl<F: Function, E: Each<F>> ItemTurn<'_, F, E> {
+    /// Runs one poll, as [`poll::watched`] does.
+    #[cfg(feature = "stream")]
+    #[inline(always)]
+    pub(crate) fn watched<R>(
+        turn: Option<&Self>,
+        context: &mut Context<'_>,
+        poll: impl FnOnce(&mut Context<'_>) -> R,
+    ) -> R {
+        let item = turn.and_then(|turn| turn.item.as_ref());
+        poll::watched(turn.map(|turn| &turn.whole), context, |context| {
+            poll::watched(item, context, poll)
+        })
+    }
+
+    /// Nothing came yet.
+    #[cfg(feature = "stream")]
+    #[inline(always)]
+    pub(crate) fn suspend(self) {
+        if let Some(item) = self.item {
+            item.suspend();
+        }
+        self.whole.suspend();
     }
 
     /// An item came, or the end.
     #[inline(always)]
-    pub(crate) fn came<T, I: Inspect<T>>(&mut self, turn: Turn<F, true>, item: Option<&T>) {
-        match item {
-            Some(item) => {
-                self.count = self.count.saturating_add(1);
-                self.last_failed = I::failed(item);
-                if self.last_failed && F::detail_wanted() {
-                    tell::<F, T, I>(turn.call(), item);
+    pub(crate) fn came<T, I: Inspect<T>>(self, came: Option<&mut T>) {
+        let Self { item, whole, given } = self;
+        match came {
+            Some(came) => {
+                if let Some(item) = item {
+                    item.leave::<T, I>(came);
                 }
-                turn.suspend();
+                given.count = given.count.saturating_add(1);
+                given.last_failed = I::failed(came);
+                if given.last_failed && F::detail_wanted() {
+                    tell::<F, T, I>(whole.call(), came);
+                }
+                whole.suspend();
             }
-            None if self.last_failed => turn.fail_with_item(),
-            None => turn.exit(Outcome::Ok),
+            None => {
+                if let Some(item) = item {
+                    item.exit(Outcome::Cancelled);
+                }
+                if given.last_failed {
+                    whole.fail_with_item();
+                } else {
+                    whole.exit(Outcome::Ok);
+                }
+            }
         }
+    }
+
+    /// The call was dropped.
+    #[inline(always)]
+    pub(crate) fn cancel(self) {
+        if let Some(item) = self.item {
+            item.exit(Outcome::Cancelled);
+        }
+        self.whole.exit(Outcome::Cancelled);
     }
 }
 

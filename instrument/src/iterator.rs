@@ -3,12 +3,9 @@
 use core::marker::PhantomData;
 use core::mem::ManuallyDrop;
 
-use exoscope_abi::Outcome;
-
 use crate::inspect::{Inspect, Kind};
-use crate::items::Items;
+use crate::items::{Called, Counted, Each, Frames, Items};
 use crate::marker::Function;
-use crate::turns::Frame;
 
 /// Tells the compiler what an iterator's items are.
 #[inline(always)]
@@ -30,8 +27,8 @@ pub fn kind_of_next<T: Iterator>(_iterator: &T) -> Kind<T::Item> {
 
 /// An iterator that is one call. It ends with an error where its last item is an `Err`.
 #[must_use = "iterators do nothing unless advanced"]
-pub struct IteratorCall<F: Function, I, T> {
-    items: Items<F>,
+pub struct IteratorCall<F: Function, I, T, E: Each<F> = Counted> {
+    items: Items<F, E>,
     inspector: PhantomData<I>,
     iterator: ManuallyDrop<T>,
 }
@@ -41,23 +38,41 @@ impl<F: Function, I, T> IteratorCall<F, I, T> {
     #[inline(always)]
     pub fn new(_function: F, _inspector: I, iterator: T) -> Self {
         Self {
-            items: Items::new(),
+            items: Items::new(Counted),
             inspector: PhantomData,
             iterator: ManuallyDrop::new(iterator),
         }
     }
 }
 
-impl<F: Function, I: Inspect<T::Item>, T: Iterator> Iterator for IteratorCall<F, I, T> {
+impl<F: Function, I, T, G: Function> IteratorCall<F, I, T, Called<G>> {
+    /// Wraps an iterator that has not been advanced, and of which each item is a call of `G`.
+    #[inline(always)]
+    pub fn with_items(_function: F, _item: G, _inspector: I, iterator: T) -> Self {
+        Self {
+            items: Items::new(Called::new()),
+            inspector: PhantomData,
+            iterator: ManuallyDrop::new(iterator),
+        }
+    }
+}
+
+impl<F, I, T, E> Iterator for IteratorCall<F, I, T, E>
+where
+    F: Function,
+    I: Inspect<T::Item>,
+    T: Iterator,
+    E: Each<F>,
+{
     type Item = T::Item;
 
     #[inline]
     fn next(&mut self) -> Option<T::Item> {
-        let frame = Frame::new();
-        let turn = self.items.enter(&frame);
-        let item = self.iterator.next();
+        let frames = Frames::new();
+        let turn = self.items.enter(&frames);
+        let mut item = self.iterator.next();
         if let Some(turn) = turn {
-            self.items.came::<_, I>(turn, item.as_ref());
+            turn.came::<_, I>(item.as_mut());
         }
         item
     }
@@ -68,15 +83,15 @@ impl<F: Function, I: Inspect<T::Item>, T: Iterator> Iterator for IteratorCall<F,
     }
 }
 
-impl<F: Function, I, T> Drop for IteratorCall<F, I, T> {
+impl<F: Function, I, T, E: Each<F>> Drop for IteratorCall<F, I, T, E> {
     #[inline]
     fn drop(&mut self) {
-        let frame = Frame::new();
-        let cancelling = self.items.cancel(&frame);
+        let frames = Frames::new();
+        let cancelling = self.items.cancel(&frames);
         // SAFETY: dropped here and nowhere else, in place.
         unsafe { ManuallyDrop::drop(&mut self.iterator) };
         if let Some(cancelling) = cancelling {
-            cancelling.exit(Outcome::Cancelled);
+            cancelling.cancel();
         }
     }
 }

@@ -87,9 +87,27 @@
 //! | `err`, `err(Debug)`, `err(Display)`, `err(level = …)` | errors are always seen; `Debug` or `Display` says how their message is written |
 //! | `fields(…)` | captured, see below |
 //! | `args(a, b)` | captures these arguments; an addition to the options of `tracing` |
+//! | `items` | each item of a stream or iterator is a call of its own too, see below; an addition to the options of `tracing` |
 //! | `ret`, `ret(Debug)`, `ret(Display)` | captures the returned value as the field `return`; beside `err`, that of an `Ok` only |
 //! | `skip(…)`, `skip_all` | accepted: arguments are never taken unless named |
 //! | `level`, `target`, `parent`, `follows_from` | accepted, and have no meaning from outside; their expressions are not evaluated |
+//!
+//! # Items
+//!
+//! With `items` each item of a stream or iterator is a call, a child of the stream's, with the name
+//! `NAME::item`. It begins in the first poll (or `next`) after the item before, is the parent of what
+//! runs in the meantime, and ends with the item: `ok`, or `err` if that is an `Err`. One that ends
+//! without an item, because no more came or the stream was dropped, is `cancelled`.
+//!
+//! ```
+//! #[exoscope::instrument(items)]
+//! fn halves(numbers: Vec<u32>) -> impl Iterator<Item = Result<u32, String>> {
+//!     let half = |n: u32| (n % 2 == 0).then_some(n / 2).ok_or_else(|| format!("{n} is odd"));
+//!     numbers.into_iter().map(half)
+//! }
+//! // One call of `halves`, and of `halves::item` one `ok`, one `err` and one `cancelled`.
+//! assert_eq!(halves(vec![4, 5]).filter_map(Result::ok).collect::<Vec<_>>(), [2]);
+//! ```
 //!
 //! # Fields
 //!

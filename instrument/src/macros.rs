@@ -77,7 +77,16 @@ macro_rules! future {
 }
 
 /// Makes a stream one call with the name `module::NAME`, from its first poll until it has no more
-/// items. Needs the feature `stream`.
+/// items. With `items` as the last argument each item is a call of its own too. Needs the feature
+/// `stream`.
+///
+/// ```
+/// # use futures::stream::{self, Stream};
+/// # fn words() -> impl Stream<Item = &'static str> {
+/// exoscope::stream!("words", stream::iter(["a", "b"]), items)
+/// # }
+/// # assert_eq!(futures::executor::block_on_stream(words()).count(), 2);
+/// ```
 #[cfg(all(feature = "enabled", feature = "stream"))]
 #[macro_export]
 macro_rules! stream {
@@ -92,19 +101,41 @@ macro_rules! stream {
         let inspector = $crate::__inspect!($crate::__private::kind_of_item(&stream));
         $crate::__private::StreamCall::new(__ExoscopeFunction, inspector, stream)
     }};
+    ($name:literal, $stream:expr, items $(,)?) => {{
+        $crate::__function!(
+            __ExoscopeFunction,
+            ::core::concat!(::core::module_path!(), "::", $name),
+            ::core::file!(),
+            ::core::line!()
+        );
+        $crate::__function!(
+            item __ExoscopeItem,
+            ::core::concat!(::core::module_path!(), "::", $name, "::item"),
+            ::core::file!(),
+            ::core::line!()
+        );
+        let stream = $stream;
+        let inspector = $crate::__inspect!($crate::__private::kind_of_item(&stream));
+        $crate::__private::StreamCall::with_items(
+            __ExoscopeFunction,
+            __ExoscopeItem,
+            inspector,
+            stream,
+        )
+    }};
 }
 
 /// Gives the stream: the feature `enabled` is off.
 #[cfg(all(not(feature = "enabled"), feature = "stream"))]
 #[macro_export]
 macro_rules! stream {
-    ($name:literal, $stream:expr $(,)?) => {
+    ($name:literal, $stream:expr $(, items)? $(,)?) => {
         $stream
     };
 }
 
 /// Makes an iterator one call with the name `module::NAME`, from its first `next` until it has no more
-/// items.
+/// items. With `items` as the last argument each item is a call of its own too.
 ///
 /// ```
 /// let lines = exoscope::iterator!("lines", "a\nb".lines());
@@ -124,13 +155,35 @@ macro_rules! iterator {
         let inspector = $crate::__inspect!($crate::__private::kind_of_next(&iterator));
         $crate::__private::IteratorCall::new(__ExoscopeFunction, inspector, iterator)
     }};
+    ($name:literal, $iterator:expr, items $(,)?) => {{
+        $crate::__function!(
+            __ExoscopeFunction,
+            ::core::concat!(::core::module_path!(), "::", $name),
+            ::core::file!(),
+            ::core::line!()
+        );
+        $crate::__function!(
+            item __ExoscopeItem,
+            ::core::concat!(::core::module_path!(), "::", $name, "::item"),
+            ::core::file!(),
+            ::core::line!()
+        );
+        let iterator = ::core::iter::IntoIterator::into_iter($iterator);
+        let inspector = $crate::__inspect!($crate::__private::kind_of_next(&iterator));
+        $crate::__private::IteratorCall::with_items(
+            __ExoscopeFunction,
+            __ExoscopeItem,
+            inspector,
+            iterator,
+        )
+    }};
 }
 
 /// Gives the iterator: the feature `enabled` is off.
 #[cfg(not(feature = "enabled"))]
 #[macro_export]
 macro_rules! iterator {
-    ($name:literal, $iterator:expr $(,)?) => {
+    ($name:literal, $iterator:expr $(, items)? $(,)?) => {
         ::core::iter::IntoIterator::into_iter($iterator)
     };
 }

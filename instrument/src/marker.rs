@@ -42,19 +42,26 @@ pub trait Function {
 
 /// Declares the type `$name` that holds the markers of the function with the full path `$path`,
 /// which stands at `$line` of `$file`. The path is a literal, or a list of constants in brackets.
+/// `$text` is the symbol of its text, which says to the agent whether it is the function or its items.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __function {
-    ($name:ident, [$($part:expr),+], $file:expr, $line:expr) => {
+    (item $name:ident, $($rest:tt)+) => {
+        $crate::__function!($name: __EXOSCOPE_ITEM, $($rest)+);
+    };
+    ($name:ident, $($rest:tt)+) => {
+        $crate::__function!($name: __EXOSCOPE_FUNCTION, $($rest)+);
+    };
+    ($name:ident: $text:ident, [$($part:expr),+], $file:expr, $line:expr) => {
         $crate::__function!(
-            @ $name,
+            @ $name $text,
             $crate::__private::joined_len(&[$($part),+], $file, ::core::concat!($line)),
             $crate::__private::joined(&[$($part),+], $file, ::core::concat!($line))
         );
     };
-    ($name:ident, $path:expr, $file:expr, $line:expr) => {
+    ($name:ident: $text:ident, $path:expr, $file:expr, $line:expr) => {
         $crate::__function!(
-            @ $name,
+            @ $name $text,
             $crate::__text!($path, $file, $line).len(),
             match $crate::__text!($path, $file, $line).as_bytes().first_chunk() {
                 ::core::option::Option::Some(bytes) => *bytes,
@@ -62,11 +69,11 @@ macro_rules! __function {
             }
         );
     };
-    (@ $name:ident, $len:expr, $text:expr) => {
+    (@ $name:ident $text:ident, $len:expr, $bytes:expr) => {
         struct $name;
         // Directly in the function, because the note names its symbol: less the last segment, that
         // is the function's path in the program, with the type of the `impl`.
-        static __EXOSCOPE_FUNCTION: [u8; $len] = $text;
+        static $text: [u8; $len] = $bytes;
         const _: () = {
             // Two semaphores, so that one look at both says that nobody looks: `entry` in the low
             // half, `start` in the high one.
@@ -84,33 +91,33 @@ macro_rules! __function {
             impl $crate::__private::Function for $name {
                 #[inline(always)]
                 fn entry(call: usize, parent: usize) {
-                    $crate::__markers!(entry __EXOSCOPE_FUNCTION CALLS DETAIL call parent);
+                    $crate::__markers!(entry $text CALLS DETAIL call parent);
                 }
                 #[inline(always)]
                 fn exit(call: usize, ended: u64, parent: usize, start: u64) {
-                    $crate::__markers!(exit __EXOSCOPE_FUNCTION CALLS DETAIL call ended parent start);
+                    $crate::__markers!(exit $text CALLS DETAIL call ended parent start);
                 }
                 #[inline(always)]
                 fn error(call: usize, ended: u64, parent: usize, start: u64, detail: usize) {
                     $crate::__markers!(
-                        error __EXOSCOPE_FUNCTION CALLS DETAIL call ended parent start detail
+                        error $text CALLS DETAIL call ended parent start detail
                     );
                 }
                 #[inline(always)]
                 fn fields(call: usize, fields: usize, size: u64) {
-                    $crate::__markers!(fields __EXOSCOPE_FUNCTION FIELDS call fields size);
+                    $crate::__markers!(fields $text FIELDS call fields size);
                 }
                 #[inline(always)]
                 fn poll_begin(call: usize, waker: usize) {
-                    $crate::__markers!(poll_begin __EXOSCOPE_FUNCTION POLLS call waker);
+                    $crate::__markers!(poll_begin $text POLLS call waker);
                 }
                 #[inline(always)]
                 fn poll_end(call: usize) {
-                    $crate::__markers!(poll_end __EXOSCOPE_FUNCTION POLLS call);
+                    $crate::__markers!(poll_end $text POLLS call);
                 }
                 #[inline(always)]
                 fn item_error(call: usize, detail: usize) {
-                    $crate::__markers!(item_error __EXOSCOPE_FUNCTION DETAIL call detail);
+                    $crate::__markers!(item_error $text DETAIL call detail);
                 }
                 #[inline(always)]
                 fn seen() -> bool {

@@ -5,14 +5,11 @@ use core::mem::ManuallyDrop;
 use core::pin::Pin;
 use core::task::{Context, Poll};
 
-use exoscope_abi::Outcome;
 use futures_core::Stream;
 
 use crate::inspect::{Inspect, Kind};
-use crate::items::Items;
+use crate::items::{Called, Counted, Each, Frames, ItemTurn, Items};
 use crate::marker::Function;
-use crate::poll;
-use crate::turns::Frame;
 
 /// Tells the compiler what a stream's items are.
 #[inline(always)]
@@ -34,8 +31,8 @@ pub fn kind_of_item<S: Stream>(_stream: &S) -> Kind<S::Item> {
 
 /// A stream that is one call. It ends with an error where its last item is an `Err`.
 #[must_use = "streams do nothing unless polled"]
-pub struct StreamCall<F: Function, I, T> {
-    items: Items<F>,
+pub struct StreamCall<F: Function, I, T, E: Each<F> = Counted> {
+    items: Items<F, E>,
     inspector: PhantomData<I>,
     stream: ManuallyDrop<T>,
 }
@@ -45,28 +42,47 @@ impl<F: Function, I, T> StreamCall<F, I, T> {
     #[inline(always)]
     pub fn new(_function: F, _inspector: I, stream: T) -> Self {
         Self {
-            items: Items::new(),
+            items: Items::new(Counted),
             inspector: PhantomData,
             stream: ManuallyDrop::new(stream),
         }
     }
 }
 
-impl<F: Function, I: Inspect<T::Item>, T: Stream> Stream for StreamCall<F, I, T> {
+impl<F: Function, I, T, G: Function> StreamCall<F, I, T, Called<G>> {
+    /// Wraps a stream that has not been polled, and of which each item is a call of `G`.
+    #[inline(always)]
+    pub fn with_items(_function: F, _item: G, _inspector: I, stream: T) -> Self {
+        Self {
+            items: Items::new(Called::new()),
+            inspector: PhantomData,
+            stream: ManuallyDrop::new(stream),
+        }
+    }
+}
+
+impl<F, I, T, E> Stream for StreamCall<F, I, T, E>
+where
+    F: Function,
+    I: Inspect<T::Item>,
+    T: Stream,
+    E: Each<F>,
+{
     type Item = T::Item;
 
     #[inline]
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<T::Item>> {
         // SAFETY: no field is moved; the stream is pinned because `self` is.
         let this = unsafe { self.get_unchecked_mut() };
-        let frame = Frame::new();
-        let turn = this.items.enter(&frame);
+        let frames = Frames::new();
+        let turn = this.items.enter(&frames);
         // SAFETY: as above.
         let stream = unsafe { Pin::new_unchecked(&mut *this.stream) };
-        let polled = poll::watched(turn.as_ref(), context, |context| stream.poll_next(context));
+        let mut polled =
+            ItemTurn::watched(turn.as_ref(), context, |context| stream.poll_next(context));
         if let Some(turn) = turn {
-            match &polled {
-                Poll::Ready(item) => this.items.came::<_, I>(turn, item.as_ref()),
+            match &mut polled {
+                Poll::Ready(item) => turn.came::<_, I>(item.as_mut()),
                 Poll::Pending => turn.suspend(),
             }
         }
@@ -79,15 +95,15 @@ impl<F: Function, I: Inspect<T::Item>, T: Stream> Stream for StreamCall<F, I, T>
     }
 }
 
-impl<F: Function, I, T> Drop for StreamCall<F, I, T> {
+impl<F: Function, I, T, E: Each<F>> Drop for StreamCall<F, I, T, E> {
     #[inline]
     fn drop(&mut self) {
-        let frame = Frame::new();
-        let cancelling = self.items.cancel(&frame);
+        let frames = Frames::new();
+        let cancelling = self.items.cancel(&frames);
         // SAFETY: dropped here and nowhere else, in place.
         unsafe { ManuallyDrop::drop(&mut self.stream) };
         if let Some(cancelling) = cancelling {
-            cancelling.exit(Outcome::Cancelled);
+            cancelling.cancel();
         }
     }
 }

@@ -39,7 +39,7 @@ const _: () = assert!(UNSEEN & OPEN != 0);
 
 /// What a call that moves has on the stack during a turn, in place of a state that stays.
 #[repr(C)]
-pub(crate) struct Frame(Cell<MaybeUninit<[usize; 3]>>);
+pub struct Frame(Cell<MaybeUninit<[usize; 3]>>);
 
 impl Frame {
     /// One that no turn uses yet.
@@ -222,7 +222,7 @@ fn ended(outcome: Outcome, items: u32) -> u64 {
 }
 
 /// One turn, or the drop, of an open call. Dropped without being ended, it reports that it unwound.
-pub(crate) struct Turn<F: Function, const MOVES: bool> {
+pub struct Turn<F: Function, const MOVES: bool> {
     turns: *mut Turns<F, MOVES>,
     /// What is next outside of the call, or [`UNSEEN`] where the call is in no chain.
     outer: usize,

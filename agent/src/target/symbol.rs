@@ -1,16 +1,29 @@
 //! The path of a function, from what its attribute saw and from a mangled symbol inside it.
 
 /// Adds the type of the `impl` to a path, where the mangled symbol of an item inside the function
-/// tells it: an attribute on a single method sees `module::method` only.
+/// tells it: an attribute on a single method sees `module::method` only. That of a function's items is
+/// the function's with one more segment.
 pub fn with_type(path: &str, symbol: &str) -> String {
     let Ok(symbol) = rustc_demangle::try_demangle(symbol) else {
         return path.to_owned();
     };
     let symbol = format!("{symbol:#}");
-    let (Some((module, name)), Some(inside)) = (path.rsplit_once("::"), plain_path(&symbol)) else {
+    match path.rsplit_once("::") {
+        Some((function, item)) if symbol.ends_with(ITEM) => {
+            format!("{}::{item}", with_type_of(function, &symbol))
+        }
+        _ => with_type_of(path, &symbol),
+    }
+}
+
+/// The name of the text that belongs to a function's items.
+const ITEM: &str = "::__EXOSCOPE_ITEM";
+
+fn with_type_of(path: &str, symbol: &str) -> String {
+    let (Some((module, name)), Some(inside)) = (path.rsplit_once("::"), plain_path(symbol)) else {
         return path.to_owned();
     };
-    // The item lies in `function::_`, its own name last.
+    // What the symbol names lies in the function, its own name last.
     let segments: Vec<&str> = inside.split("::").collect();
     let Some(at) = segments.iter().rposition(|segment| *segment == name) else {
         return path.to_owned();
@@ -100,5 +113,16 @@ mod tests {
             assert_eq!(plain_path(symbol).as_deref(), Some(expected));
         }
         assert_eq!(plain_path("<shop::Store"), None);
+    }
+
+    #[test]
+    fn a_method_and_its_items_have_the_type_in_their_path() {
+        // `<shop::Store>::get::__EXOSCOPE_FUNCTION` and `…_ITEM`, as rustc mangles them.
+        let function = "_RNvNvMCs1234_4shopNtB4_5Store3get19___EXOSCOPE_FUNCTION";
+        let item = "_RNvNvMCs1234_4shopNtB4_5Store3get15___EXOSCOPE_ITEM";
+        assert_eq!(with_type("shop::get", function), "shop::Store::get");
+        assert_eq!(with_type("shop::get::item", item), "shop::Store::get::item");
+        assert_eq!(with_type("shop::other::item", item), "shop::other::item");
+        assert_eq!(with_type("shop::get", "get"), "shop::get");
     }
 }

@@ -10,7 +10,7 @@ use syn::{Attribute, ImplItem, Item, Meta, TraitItem, Type};
 
 use crate::function::{Function, braces_of};
 use crate::options::Options;
-use crate::{target, unsupported};
+use crate::{returns, target, unsupported};
 
 /// A block as tokens.
 pub struct Block {
@@ -131,7 +131,14 @@ impl Block {
             return Err(error);
         }
         let own = own_options(&mut function.attributes)?;
-        let mut options = own.unwrap_or_else(|| options.clone());
+        let mut options = own.unwrap_or_else(|| {
+            let mut options = options.clone();
+            // Said for the block, it is said for the streams and iterators in it.
+            options.items = options
+                .items
+                .filter(|_| returns::items(&function.signature));
+            options
+        });
         options.owner = Some(self.owner.clone()).filter(|owner| !owner.is_empty());
         if self.rewritten {
             Ok(target::behind_others(function, &options))

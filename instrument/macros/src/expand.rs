@@ -20,6 +20,11 @@ pub fn function(function: Function, options: &Options) -> syn::Result<TokenStrea
     if let Some(name) = options.skip.iter().find(|name| !arguments.binds(name)) {
         return Err(arguments.unknown(name, "skip"));
     }
+    if let Some(at) = options.items
+        && !returns::items(&function.signature)
+    {
+        return Err(Error::new(at, NO_ITEMS));
+    }
     let fields = Fields::of(&function.signature, options)?;
     let call = Call {
         declaration: declaration(&function.signature.ident, options),
@@ -46,6 +51,10 @@ pub fn function(function: Function, options: &Options) -> syn::Result<TokenStrea
     Ok(function.with_body(&call.before(&body)))
 }
 
+const NO_ITEMS: &str = "`items` is for functions that return a stream or an iterator, which this one \
+                        does not as far as its signature tells: leave it out, or use \
+                        `exoscope::iterator!` or `exoscope::stream!` in its body";
+
 /// What the expansions of one function have in common.
 pub struct Call<'a> {
     /// The item that holds the function's markers.
@@ -67,6 +76,11 @@ impl Call<'_> {
             ..
         } = self;
         quote!(#declaration #unevaluated #body)
+    }
+
+    /// Whether each item that it gives is a call of its own.
+    pub fn has_item_calls(&self) -> bool {
+        self.options.items.is_some()
     }
 
     /// Tokens of ours that stand where the return type does, so that errors do.
@@ -95,24 +109,33 @@ impl Call<'_> {
     }
 }
 
-/// The item that holds the function's markers.
+/// The item that holds the function's markers, and the one for those of its items.
 fn declaration(name: &Ident, options: &Options) -> TokenStream {
     let module = quote!(::core::module_path!(), "::");
-    let path = match (&options.name, &options.owner) {
-        (Some(Name::Constant(constant)), _) => quote!([#module, #constant]),
-        (Some(Name::Literal(name)), _) => quote!(::core::concat!(#module, #name)),
+    let path = |suffix: Option<&str>| match (&options.name, &options.owner) {
+        (Some(Name::Constant(constant)), _) => {
+            let suffix = suffix.into_iter();
+            quote!([#module, #constant #(, #suffix)*])
+        }
+        (Some(Name::Literal(name)), _) => quote!(::core::concat!(#module, #name, #suffix)),
         (None, Some(owner)) => {
             let last = format!("{owner}::{}", name.unraw());
-            quote!(::core::concat!(#module, #last))
+            quote!(::core::concat!(#module, #last, #suffix))
         }
         (None, None) => {
             let last = name.unraw().to_string();
-            quote!(::core::concat!(#module, #last))
+            quote!(::core::concat!(#module, #last, #suffix))
         }
     };
     let file = name.span().unwrap().file();
     let line = name.span().unwrap().line();
-    quote!(::exoscope::__function!(__ExoscopeFunction, #path, #file, #line);)
+    let whole = path(None);
+    let whole = quote!(::exoscope::__function!(__ExoscopeFunction, #whole, #file, #line););
+    let item = options.items.map(|_| {
+        let item = path(Some("::item"));
+        quote!(::exoscope::__function!(item __ExoscopeItem, #item, #file, #line);)
+    });
+    quote!(#whole #item)
 }
 
 /// Statements that mention what options without a meaning mention, so that it counts as used, and the

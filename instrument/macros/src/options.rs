@@ -1,4 +1,4 @@
-//! The options of `#[instrument(…)]`: those of `tracing::instrument`, and `args(…)`.
+//! The options of `#[instrument(…)]`: those of `tracing::instrument`, `args(…)` and `items`.
 
 use proc_macro2::{Span, TokenStream, TokenTree};
 use syn::ext::IdentExt;
@@ -15,6 +15,8 @@ pub struct Options {
     pub fields: Vec<Field>,
     /// Arguments to capture.
     pub args: Vec<Ident>,
+    /// Where it says that each item of a stream or iterator is a call of its own.
+    pub items: Option<Span>,
     /// Arguments not to capture.
     pub skip: Vec<Ident>,
     /// How the message of an error is written, where it was said that there are errors.
@@ -164,6 +166,7 @@ impl Options {
             "skip_all" => {}
             "skip" => self.skip = list(input, Ident::parse_any)?,
             "args" => self.args = list(input, Ident::parse_any)?,
+            "items" => self.items = Some(option.span()),
             "fields" => self.fields = list(input, Field::parse)?,
             "err" => self.err = Some(event(input)?),
             "ret" => self.ret = Some(event(input)?),
@@ -187,7 +190,7 @@ fn unknown(option: &TokenTree) -> Error {
     Error::new(
         option.span(),
         format!(
-            "unknown option `{option}`, which has no effect: use `name`, `fields`, `args`, `skip`, \
+            "unknown option `{option}`, which has no effect: use `name`, `fields`, `args`, `items`, `skip`, \
              `skip_all`, `err`, `ret`, `level`, `target`, `parent` or `follows_from`"
         ),
     )

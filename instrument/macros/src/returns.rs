@@ -4,8 +4,8 @@ use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
 use syn::visit_mut::VisitMut;
 use syn::{
-    GenericArgument, PathArguments, ReturnType, Type, TypeParamBound, parse_quote_spanned,
-    punctuated::Punctuated, token::Plus,
+    GenericArgument, PathArguments, ReturnType, Signature, Type, TypeParamBound,
+    parse_quote_spanned, punctuated::Punctuated, token::Plus,
 };
 
 /// What an instrumented function's return type asks for.
@@ -55,6 +55,16 @@ impl Returns {
             _ => Self::Value,
         }
     }
+}
+
+/// Whether the call of a function gives items.
+pub fn items(signature: &Signature) -> bool {
+    let returns = Returns::of(&signature.output);
+    let gives = matches!(
+        returns,
+        Returns::Stream | Returns::BoxedStream | Returns::Iterator
+    );
+    gives && signature.asyncness.is_none()
 }
 
 /// The type within parentheses and invisible groups.

@@ -51,10 +51,15 @@ impl Wrapper {
         let name = format_ident!("{}", self.name);
         let kind = format_ident!("{}", self.kind);
         let inspect = call.inspector(&quote!(::exoscope::__private::#kind(&#polled)));
+        let called = if call.has_item_calls() {
+            quote!(with_items(__ExoscopeFunction, __ExoscopeItem, #inspector, #polled))
+        } else {
+            quote!(new(__ExoscopeFunction, #inspector, #polled))
+        };
         quote! {{
             let #polled = #made;
             let #inspector = #inspect;
-            ::exoscope::__private::#name::new(__ExoscopeFunction, #inspector, #polled)
+            ::exoscope::__private::#name::#called
         }}
     }
 

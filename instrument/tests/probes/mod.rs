@@ -10,7 +10,7 @@ use std::sync::{Once, OnceLock};
 use exoscope_abi::Outcome;
 use exoscope_abi::field::{CUT, ENTRY_HEADER_LEN, Kind, RETURNED, TRUNCATED};
 use exoscope_abi::note::{SECTION, VENDOR};
-use exoscope_abi::probe::{ErrorDetail, MARKER_X86_64, Probe};
+use exoscope_abi::probe::{ErrorDetail, MARKER_X86_64, Probe, TOKEN};
 use object::read::elf::{ElfFile64, FileHeader, SectionHeader};
 use object::{LittleEndian, Object, ObjectSegment};
 
@@ -27,6 +27,8 @@ pub struct Fired {
     pub call: u64,
     /// All arguments.
     pub arguments: [u64; 6],
+    /// The first word of the parent's state, where an `entry` marker names one by its address.
+    pub parent_word: u64,
     /// Fields as `name=value`, where it is a `fields` marker.
     pub fields: Vec<String>,
     /// The flags of a `fields` marker.
@@ -283,6 +285,12 @@ unsafe fn fired(probe: Probe, arguments: [u64; 6]) -> Fired {
         function: function.to_string_lossy().into_owned(),
         call,
         arguments,
+        parent_word: if probe == Probe::Entry && third != 0 && third & TOKEN == 0 {
+            // SAFETY: as promised by the caller, it is the state of an open call.
+            unsafe { *(third as *const u64) }
+        } else {
+            0
+        },
         fields: Vec::new(),
         truncated: false,
         returned: false,
