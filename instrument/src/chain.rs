@@ -41,6 +41,12 @@ pub(crate) fn innermost() -> usize {
     INNERMOST.get()
 }
 
+/// Where this thread keeps the address of its innermost open call.
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+pub(crate) fn address() -> usize {
+    INNERMOST.with(|innermost| innermost.as_ptr() as usize)
+}
+
 /// `CLOCK_MONOTONIC` in nanoseconds, read without a system call where the vDSO has it.
 #[cfg(target_os = "linux")]
 pub(crate) fn now() -> u64 {

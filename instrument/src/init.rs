@@ -21,7 +21,10 @@ extern "C" fn init() {
     // Linkers drop what nothing refers to; the page is wanted for its alignment alone.
     core::hint::black_box(&raw const SEMAPHORE_PAGE);
     #[cfg(target_arch = "x86_64")]
-    crate::fork_guard::register();
+    {
+        crate::chain_place::publish();
+        crate::fork_guard::register();
+    }
     if crate::SUPPORTED {
         crate::panic::set_hook();
     }

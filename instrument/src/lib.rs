@@ -179,6 +179,8 @@ mod aside;
 mod call;
 #[cfg(feature = "enabled")]
 mod chain;
+#[cfg(all(feature = "enabled", target_os = "linux", target_arch = "x86_64"))]
+mod chain_place;
 #[cfg(feature = "enabled")]
 mod contain;
 #[cfg(feature = "enabled")]
