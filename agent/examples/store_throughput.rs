@@ -22,7 +22,7 @@ fn main() -> Result<()> {
     };
     let (rows, functions, batch_rows) = (argument(5_000_000)?, argument(20)?, argument(50_000)?);
     let folder = tempfile::tempdir()?;
-    let info = SessionInfo::now(String::new());
+    let info = SessionInfo::now(String::new(), 0);
     let begin_ns = info.started_ns;
     let mut store = Store::open(&folder.path().join("throughput.db"), info)?;
     let list: Vec<Function> = (0..functions).map(function).collect();

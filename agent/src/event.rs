@@ -1,5 +1,7 @@
 //! What `decode` and `assemble` hand to the store: events, without a trace of raw bytes or BPF.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 pub use exoscope_abi::Outcome;
 use exoscope_abi::totals::HISTOGRAM_BUCKETS;
 
@@ -121,6 +123,58 @@ pub struct FunctionCounts {
     pub histogram: [u64; HISTOGRAM_BUCKETS],
 }
 
+/// One function on a stack: that of an address, or one that the compiler put into it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Frame {
+    /// Full name, demangled; `[libc.so.6]`, `[vdso]` or `[unknown]` where there is no name.
+    pub function: String,
+    /// Source file; `None` where it is not known.
+    pub file: Option<String>,
+    /// Line that was being executed, from 1; in a function with an inlined call, that of the call.
+    pub line: Option<u32>,
+    /// Name of the binary or library; empty where the address lies in none.
+    pub module: String,
+    /// The compiler put it into the function before it.
+    pub inlined: bool,
+}
+
+/// A stack, as one or many samples found it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Stack {
+    /// Indices of the session's frames, the root first.
+    pub frames: Vec<u32>,
+    /// It does not reach the beginning of its thread.
+    pub cut: bool,
+}
+
+/// A look at a thread of the target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sample {
+    /// Thread.
+    pub tid: u32,
+    /// `CLOCK_MONOTONIC` nanoseconds.
+    pub at_ns: u64,
+    /// Number of the innermost captured call of the thread; `None` where there is none or it is not
+    /// known.
+    pub call: Option<u64>,
+    /// Index of the session's stack.
+    pub stack: u32,
+    /// Nanoseconds for which the thread had been off the CPU; `None` for a running thread.
+    pub off_ns: Option<u64>,
+}
+
+/// Samples, with the frames and stacks that no batch has brought yet: their indices follow those of
+/// earlier batches.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Samples {
+    /// New frames.
+    pub frames: Vec<Frame>,
+    /// New stacks.
+    pub stacks: Vec<Stack>,
+    /// The samples, in the order of their times on each CPU.
+    pub samples: Vec<Sample>,
+}
+
 /// Severity of an agent event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Level {
@@ -145,6 +199,19 @@ pub struct AgentEvent {
     pub message: String,
 }
 
+impl AgentEvent {
+    /// An event of this moment.
+    pub fn now(level: Level, kind: &'static str, message: String) -> Self {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH);
+        Self {
+            at_unix_ns: i64::try_from(since.unwrap_or_default().as_nanos()).unwrap_or(i64::MAX),
+            level,
+            kind,
+            message,
+        }
+    }
+}
+
 /// What one turn of the consumer hands to the writer: all of it is committed, or none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Batch {
@@ -160,6 +227,8 @@ pub struct Batch {
     pub open: Option<Vec<OpenCall>>,
     /// The kernel's counts of every function that has any, where this turn looked.
     pub counts: Option<Vec<FunctionCounts>>,
+    /// Samples of the target's stacks.
+    pub samples: Samples,
     /// Agent events.
     pub events: Vec<AgentEvent>,
 }

@@ -2,8 +2,8 @@
 //! through BPF, and writes every call as a row into SQLite.
 //!
 //! Data flows one way: [`target`] finds the sites, [`attach`] attaches programs to them,
-//! [`capture`] takes records from the rings and makes events of them, [`store`] writes them;
-//! [`query`] reads the file and [`report`] prints what it gives.
+//! [`capture`] takes records from the rings and makes events of them, [`sample`] does so with
+//! stacks, [`store`] writes them; [`query`] reads the file and [`report`] prints what it gives.
 
 pub mod attach;
 pub mod capture;
@@ -12,6 +12,7 @@ pub mod event;
 pub mod preflight;
 pub mod query;
 pub mod report;
+pub mod sample;
 pub mod session;
 pub mod store;
 pub mod target;

@@ -4,7 +4,8 @@
 //! ([`table`]), `exit` and `error` take it out and submit one record ([`emit`]). What some calls have
 //! besides, fields and links and the messages of panics, is in [`extras`]. Apart from the
 //! records, every program counts ([`totals`]), so that the agent can prove that nothing is missing.
-//! The agent sets [`config`] and the sizes of [`maps`] when it loads the object.
+//! On request [`sample`] takes stacks of running threads, and [`off_cpu`] those of others. The agent
+//! sets [`config`] and the sizes of [`maps`] when it loads the object.
 #![no_std]
 #![no_main]
 #![feature(core_intrinsics)]
@@ -17,6 +18,8 @@ mod extras;
 mod log;
 mod maps;
 mod marker;
+mod off_cpu;
+mod sample;
 mod table;
 mod totals;
 

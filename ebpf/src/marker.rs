@@ -73,6 +73,7 @@ pub fn site_function(ctx: &ProbeContext) -> u32 {
     unsafe { bpf_get_attach_cookie(ctx.regs.cast()) as u32 }
 }
 
+/// The phase of the session, as a number.
 #[inline(always)]
 pub fn phase() -> u64 {
     match PHASE.get_ptr(0) {
@@ -82,11 +83,13 @@ pub fn phase() -> u64 {
     }
 }
 
+/// This thread.
 #[inline(always)]
-fn thread() -> u32 {
+pub fn thread() -> u32 {
     bpf_get_current_pid_tgid() as u32
 }
 
+/// `CLOCK_MONOTONIC` nanoseconds.
 #[inline(always)]
 pub fn now() -> u64 {
     // SAFETY: the helper only reads the clock.

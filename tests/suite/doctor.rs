@@ -18,6 +18,7 @@ fn doctor_says_that_capture_works_and_what_a_marker_costs() {
         "bpf",
         "uprobe_multi",
         "btf",
+        "sampling",
         "self-test",
         "markers",
     ] {
@@ -52,7 +53,14 @@ fn doctor_prints_json() {
         .collect();
     assert_eq!(
         names,
-        ["kernel", "capabilities", "bpf", "uprobe_multi", "btf"]
+        [
+            "kernel",
+            "capabilities",
+            "bpf",
+            "uprobe_multi",
+            "btf",
+            "sampling"
+        ]
     );
     assert!(checks.iter().all(|check| check["ok"] == true), "{report:#}");
     let trials = report["self_test"]["trials"]

@@ -6,6 +6,7 @@
 
 mod log;
 pub mod programs;
+pub mod sampling;
 pub mod sys;
 
 use std::ffi::CString;

@@ -10,6 +10,7 @@ use aya_obj::Object;
 use exoscope_abi::{Phase, table};
 
 use super::log::ProgramLog;
+use super::sampling::Sampling;
 use super::sys::{self, LoadError};
 
 /// The BPF object that is part of this program.
@@ -26,6 +27,8 @@ pub struct Settings {
     pub ring_bytes: u64,
     /// Buckets of the table of open calls: a power of two.
     pub table_buckets: u32,
+    /// What is sampled.
+    pub sampling: Sampling,
 }
 
 impl Default for Settings {
@@ -35,6 +38,7 @@ impl Default for Settings {
             exits_only: false,
             ring_bytes: DEFAULT_RING_BYTES,
             table_buckets: table::DEFAULT_BUCKETS,
+            sampling: Sampling::default(),
         }
     }
 }
@@ -73,6 +77,9 @@ pub enum ProgramsError {
     /// The maps could not be loaded.
     #[error("can't load the BPF maps: {0}; `exoscope doctor` says what is missing")]
     Maps(String),
+    /// Stacks can't be sampled.
+    #[error("can't sample stacks: {0}; leave out --sample, or see what `exoscope doctor` says")]
+    Sampling(String),
     /// The object that was built in is broken.
     #[error("the BPF object built into this program is broken: {0}; build exoscope again")]
     Object(String),
@@ -128,7 +135,7 @@ impl Program {
 
 /// The loaded programs with their maps. Nothing is attached yet.
 pub struct Programs {
-    ebpf: Ebpf,
+    pub(super) ebpf: Ebpf,
     programs: BTreeMap<Program, OwnedFd>,
     rings: Vec<RingBuf<MapData>>,
     shards: u32,
@@ -154,6 +161,8 @@ impl Programs {
             .map_max_entries("NUMBERS", cpus)
             .map_max_entries("RINGS", cpus)
             .map_max_entries("LINKS", MAX_LINKS)
+            .map_max_entries("SAMPLES", settings.sampling.ring_bytes(cpus))
+            .map_max_entries("OFF_CPU", settings.sampling.off_cpu_threads())
             .load(OBJECT)
             .map_err(|error| ProgramsError::Maps(with_causes(&error)))?;
         let rings = create_rings(&mut ebpf, cpus, settings.ring_bytes)?;
@@ -220,9 +229,10 @@ fn map_fd(map: &Map) -> Result<BorrowedFd<'_>, ProgramsError> {
     match map {
         Map::Array(data)
         | Map::ArrayOfMaps(data)
-        | Map::RingBuf(data)
+        | Map::HashMap(data)
+        | Map::LruHashMap(data)
         | Map::PerCpuArray(data)
-        | Map::LruHashMap(data) => Ok(data.fd().as_fd()),
+        | Map::RingBuf(data) => Ok(data.fd().as_fd()),
         _ => Err(ProgramsError::Object(
             "it has a map of an unknown kind".to_owned(),
         )),
@@ -239,7 +249,7 @@ fn possible_cpus() -> Result<u32, ProgramsError> {
 }
 
 /// An error and its causes in one line.
-fn with_causes(error: &dyn std::error::Error) -> String {
+pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |cause| cause.source());
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

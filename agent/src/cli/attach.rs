@@ -10,6 +10,7 @@ use clap::{Parser, ValueEnum};
 use super::LOST;
 use crate::attach::Capture;
 use crate::attach::programs::DEFAULT_RING_BYTES;
+use crate::attach::sampling::Sampling;
 use crate::session::{self, Markers, Options};
 use crate::target::process::Target;
 use crate::target::select::Selection;
@@ -52,6 +53,17 @@ pub struct CaptureArgs {
     /// Capture no fields, arguments and returned values: their functions then cost what others do.
     #[arg(long)]
     no_fields: bool,
+    /// Take the stacks of the target's running threads so many times a second, each with the call
+    /// that it happened in (not with --capture exits). The target needs frame pointers: build it
+    /// with RUSTFLAGS='-C force-frame-pointers=yes'. 99 keeps out of step with what happens 100
+    /// times a second.
+    #[arg(long, value_name = "HZ", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    sample: Option<u32>,
+    /// With --sample, also take the stacks of threads that are not running, each with how long it
+    /// was away: it waits for a lock, a disk, a timer, or a CPU. Costs a microsecond or two each
+    /// time that a thread of the target leaves a CPU.
+    #[arg(long, requires = "sample")]
+    off_cpu: bool,
     /// Memory of all ring buffers together, for example 64MiB.
     #[arg(long, value_name = "BYTES", default_value_t = bytesize::ByteSize(DEFAULT_RING_BYTES))]
     ring_size: bytesize::ByteSize,
@@ -90,6 +102,10 @@ impl CaptureArgs {
             fields: !self.no_fields,
             markers: self.markers,
             ring_bytes: self.ring_size.as_u64(),
+            sampling: Sampling {
+                hertz: self.sample.unwrap_or(0),
+                off_cpu: self.off_cpu,
+            },
             duration: self.duration,
             quiet: self.quiet,
             command_line: std::env::args().skip(1).collect::<Vec<_>>().join(" "),

@@ -24,10 +24,13 @@ pub struct Args {
 /// # Errors
 /// Where standard output is broken.
 pub fn doctor(args: &Args) -> Result<ExitCode> {
-    let checks = checks::all();
+    let mut checks = checks::all();
     let able = checks
         .iter()
         .all(|check| !check.required || check.result.is_ok());
+    if able {
+        checks.push(checks::sampling());
+    }
     let self_test = able.then(|| SelfTest::run(true));
     let works =
         matches!(&self_test, Some(Ok(test)) if test.trials.iter().any(|t| t.result.is_ok()));

@@ -6,7 +6,11 @@ use std::path::Path;
 use aya_obj::generated::bpf_insn;
 use caps::{CapSet, Capability};
 
+use crate::attach::programs::{Programs, Settings};
+use crate::attach::sampling::Sampling;
 use crate::attach::sys::{self, LoadError};
+use crate::sample::THREAD_POINTER;
+use crate::sample::btf::Btf;
 
 /// One thing that capture needs or profits from.
 #[derive(Clone, Debug)]
@@ -51,6 +55,46 @@ pub fn all() -> Vec<Check> {
         check("uprobe_multi", true, uprobe_multi()),
         check("btf", false, btf()),
     ]
+}
+
+/// What sampling needs, apart from the rest: to find out loads all programs.
+pub fn sampling() -> Check {
+    Check {
+        name: "sampling",
+        required: false,
+        result: try_sampling(),
+    }
+}
+
+fn try_sampling() -> Result<String, Problem> {
+    let sampling = Sampling {
+        hertz: 1,
+        off_cpu: true,
+    };
+    let settings = Settings {
+        sampling,
+        ring_bytes: 0,
+        table_buckets: 1,
+        ..Settings::default()
+    };
+    let programs = Programs::load(&settings);
+    let started = programs.and_then(|mut programs| programs.start_sampling(sampling));
+    if let Err(error) = started {
+        return Err(Problem::new(
+            error.to_string(),
+            "calls are captured all the same; --sample needs the right to open perf events for all \
+             processes of the machine (CAP_PERFMON), which containers often forbid",
+        ));
+    }
+    let pointer = Btf::of_kernel().and_then(|btf| btf.offset("task_struct", THREAD_POINTER));
+    Ok(match pointer {
+        Some(_) => {
+            "stacks of running and waiting threads can be taken, with their calls".to_owned()
+        }
+        None => "stacks of running threads can be taken; which call they are in, a kernel with \
+                 CONFIG_DEBUG_INFO_BTF would tell"
+            .to_owned(),
+    })
 }
 
 /// Fails with one sentence about the first thing that capture can't do without.

@@ -5,6 +5,7 @@
 
 pub mod filter;
 pub mod rows;
+pub mod sampling;
 pub mod tree;
 
 #[cfg(test)]

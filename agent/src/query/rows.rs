@@ -223,3 +223,20 @@ row! {
         ends: i64,
     }
 }
+
+row! {
+    /// What was sampled of running threads.
+    #[derive(Default)]
+    SamplingRow {
+        /// Samples a second on each CPU; `None` where no session took any.
+        hertz: Option<i64>,
+        /// Samples in the file.
+        samples: i64,
+        /// That happened in a captured call.
+        with_call: i64,
+        /// Whose stack does not reach the beginning of its thread.
+        cut: i64,
+        /// CPU time that they stand for, nanoseconds.
+        cpu_ns: i64,
+    }
+}

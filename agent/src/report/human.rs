@@ -69,6 +69,13 @@ pub fn counted(number: i64, one: &str, many: &str) -> String {
     format!("{} {}", count(number), if number == 1 { one } else { many })
 }
 
+/// A part of a whole in per cent: `0.4 %`, `37 %`.
+pub fn share(part: i64, whole: i64) -> String {
+    let percent = 100.0 * part as f64 / whole.max(1) as f64;
+    let digits = usize::from(percent < 9.95);
+    format!("{percent:.digits$} %")
+}
+
 /// Time of day in UTC of nanoseconds since 1970, to the microsecond.
 pub fn time_of_day(unix_ns: i64) -> String {
     let us = unix_ns.div_euclid(1_000).rem_euclid(86_400_000_000);
@@ -125,6 +132,10 @@ mod tests {
         assert_eq!(
             [0, 999, 1_000, 1_234_567].map(grouped),
             ["0", "999", "1,000", "1,234,567"]
+        );
+        assert_eq!(
+            [share(0, 0), share(1, 250), share(2, 3)],
+            ["0.0 %", "0.4 %", "67 %"]
         );
         assert_eq!(counted(1, "call", "calls"), "1 call");
         assert_eq!(counted(1_000, "call", "calls"), "1,000 calls");

@@ -21,7 +21,7 @@ use serde::Serialize;
 pub use calls::{CallsArgs, calls};
 pub use errors::{ErrorsArgs, errors};
 pub use in_flight::{InFlightArgs, in_flight, print_in_flight};
-pub use summary::{ReportArgs, report};
+pub use summary::{ReportArgs, cut_stacks, report};
 pub use tree::{TreeArgs, tree};
 
 /// Columns of the terminal at standard output; `None` where it is none, and lines may be long.

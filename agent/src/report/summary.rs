@@ -6,10 +6,10 @@ use std::path::PathBuf;
 use anyhow::Result;
 use serde::Serialize;
 
-use super::human::{count, counted, duration, maybe_duration, printable};
+use super::human::{count, counted, duration, maybe_duration, printable, share};
 use super::table::{Layout, Table};
 use super::{terminal_width, write_json};
-use crate::query::rows::{CompletenessRow, FunctionRow, SessionRow, UnmatchedRow};
+use crate::query::rows::{CompletenessRow, FunctionRow, SamplingRow, SessionRow, UnmatchedRow};
 use crate::query::{Database, open_readonly};
 
 /// Functions whose reasons are listed; the rest is counted.
@@ -39,6 +39,7 @@ struct Summary {
     sessions: Vec<SessionRow>,
     completeness: Vec<CompletenessRow>,
     unmatched_exits: Vec<UnmatchedRow>,
+    sampling: SamplingRow,
     functions: Vec<FunctionRow>,
 }
 
@@ -70,6 +71,7 @@ impl Summary {
             calls_in_flight: database.in_flight()?.len(),
             sessions: database.sessions()?,
             unmatched_exits: database.unmatched_exits()?,
+            sampling: database.sampling()?,
             functions: database.functions()?,
             completeness,
         })
@@ -81,6 +83,9 @@ impl Summary {
         }
         writeln!(out, "{}", self.completeness_line())?;
         self.print_reasons(out)?;
+        if let Some(line) = samples_line(&self.sampling) {
+            writeln!(out, "{line}")?;
+        }
         self.print_functions(terminal_width, out)
     }
 
@@ -273,6 +278,33 @@ fn session_line(session: &SessionRow) -> String {
         "session {}: {command}{pid}: {calls}{rate}; {end}{status}",
         session.session_id
     )
+}
+
+/// What was sampled; `None` where nothing was to be.
+fn samples_line(sampling: &SamplingRow) -> Option<String> {
+    let hertz = sampling.hertz?;
+    let line = format!(
+        "{} at {} Hz: {} of CPU time, {} of it in captured calls",
+        counted(sampling.samples, "sample", "samples"),
+        count(hertz),
+        duration(sampling.cpu_ns),
+        share(sampling.with_call, sampling.samples),
+    );
+    Some(match cut_stacks(sampling) {
+        Some(cut) => format!("{line}; {cut}"),
+        None => line,
+    })
+}
+
+/// What to say of stacks that look cut; `None` where few of them do.
+pub fn cut_stacks(sampling: &SamplingRow) -> Option<String> {
+    const FEW_PERCENT: i64 = 10;
+    (sampling.cut.saturating_mul(100) > sampling.samples.saturating_mul(FEW_PERCENT)).then(|| {
+        format!(
+            "{} of the stacks look cut: build the target with RUSTFLAGS='-C force-frame-pointers=yes'",
+            share(sampling.cut, sampling.samples)
+        )
+    })
 }
 
 /// `1 is`, `2 are`.

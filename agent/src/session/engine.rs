@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread::JoinHandle;
 
 use anyhow::{Context as _, Result, bail};
@@ -15,10 +15,12 @@ use tokio::sync::oneshot;
 
 use super::binaries::Module;
 use crate::attach::programs::{Programs, Settings};
+use crate::attach::sampling::{SampleMaps, Sampling};
 use crate::attach::{BinaryPlan, Capture, Links, MarkerByte};
 use crate::capture::consumer::{Consumer, Progress};
 use crate::capture::shared::{OpenCalls, Totals};
-use crate::event::{AgentEvent, Batch, Function, Outcome};
+use crate::event::{AgentEvent, Batch, Function, Level, Outcome};
+use crate::sample::{self, Sampler};
 use crate::store::Store;
 use crate::target::process::{FileId, Target};
 use crate::target::select::Selection;
@@ -50,6 +52,8 @@ pub struct Plan<'a> {
     pub byte: MarkerByte,
     /// Bytes of all rings.
     pub ring_bytes: u64,
+    /// What is sampled.
+    pub sampling: Sampling,
 }
 
 /// What was attached to one module.
@@ -91,6 +95,7 @@ impl Attachment {
             functions: capacity,
             exits_only: plan.capture.exits_only(),
             ring_bytes: plan.ring_bytes,
+            sampling: plan.sampling,
             ..Settings::default()
         })?;
         Ok(Self {
@@ -264,19 +269,29 @@ pub struct Engine {
     stop: Arc<AtomicBool>,
     sender: SyncSender<Message>,
     consumer: JoinHandle<Consumer>,
+    sampling: Option<SamplerThread>,
     writer: JoinHandle<(Store, Result<()>)>,
     sent_functions: usize,
 }
 
+/// The thread that takes samples.
+struct SamplerThread {
+    /// Tells it of binaries that are about to be attached to.
+    modules: Sender<Module>,
+    sampler: JoinHandle<sample::Ended>,
+}
+
 impl Engine {
-    /// Starts the threads. The receiver hears when the writer fails.
+    /// Starts the threads behind an attachment to `modules`. The receiver hears when the writer
+    /// fails.
     ///
     /// # Errors
-    /// Where the arrays can't be mapped.
+    /// Where the arrays can't be mapped, or stacks can't be sampled.
     pub fn start(
         mut attachment: Attachment,
         store: Store,
-        capture: Capture,
+        plan: &Plan<'_>,
+        modules: &[Module],
     ) -> Result<(Self, oneshot::Receiver<()>)> {
         let progress = Arc::new(Progress::default());
         let stop = Arc::new(AtomicBool::new(false));
@@ -286,7 +301,7 @@ impl Engine {
             attachment.programs.take_rings(),
             attachment.open_calls()?,
             attachment.totals()?,
-            capture.exits_only(),
+            plan.capture.exits_only(),
             Arc::clone(&progress),
         );
         let consumer = {
@@ -297,6 +312,13 @@ impl Engine {
                 })
             })?
         };
+        let sampling = if plan.sampling.hertz > 0 {
+            let maps = attachment.programs.start_sampling(plan.sampling)?;
+            let (stop, sender) = (Arc::clone(&stop), sender.clone());
+            Some(SamplerThread::start(maps, plan, modules, stop, sender)?)
+        } else {
+            None
+        };
         let writer = spawn("writer", move || write_all(store, &receiver, failed))?;
         let engine = Self {
             attachment,
@@ -304,6 +326,7 @@ impl Engine {
             stop,
             sender,
             consumer,
+            sampling,
             writer,
             sent_functions: 0,
         };
@@ -320,13 +343,17 @@ impl Engine {
         }
     }
 
+    /// Tells whoever samples of a binary that is about to be attached to.
+    pub fn announce_module(&self, module: &Module) {
+        if let Some(sampling) = &self.sampling {
+            // A sampler that is gone samples nothing.
+            let _ = sampling.modules.send(module.clone());
+        }
+    }
+
     /// Records something that happened.
-    pub fn record(&self, events: Vec<AgentEvent>) {
-        let batch = Batch {
-            events,
-            ..Batch::default()
-        };
-        let _ = self.sender.send(Message::Batch(Box::new(batch)));
+    pub fn record(&self, happened: Vec<AgentEvent>) {
+        let _ = self.sender.send(Message::Batch(Box::new(events(happened))));
     }
 
     /// Detaches, takes what is left in the rings, ends open calls with `outcome` at `end_ns`, and
@@ -345,10 +372,65 @@ impl Engine {
         consumer.finish(outcome, end_ns, |batch| {
             let _ = self.sender.send(Message::Batch(Box::new(batch)));
         });
+        if let Some(sampling) = self.sampling {
+            let batch = events(sampling.finish()?);
+            let _ = self.sender.send(Message::Batch(Box::new(batch)));
+        }
         drop(self.sender);
         self.writer
             .join()
             .map_err(|_| anyhow::anyhow!("the writer died"))
+    }
+}
+
+impl SamplerThread {
+    fn start(
+        maps: SampleMaps,
+        plan: &Plan<'_>,
+        modules: &[Module],
+        stop: Arc<AtomicBool>,
+        sender: SyncSender<Message>,
+    ) -> Result<Self> {
+        let (announce, announced) = channel();
+        for module in modules {
+            let _ = announce.send(module.clone());
+        }
+        let with_calls = !plan.capture.exits_only();
+        let sampler = Sampler::new(
+            plan.target.pid(),
+            maps,
+            plan.sampling,
+            announced,
+            with_calls,
+        )?;
+        let sampler = spawn("sampler", move || {
+            sampler.run(&stop, |batch| {
+                sender.send(Message::Batch(Box::new(batch))).is_ok()
+            })
+        })?;
+        Ok(Self {
+            modules: announce,
+            sampler,
+        })
+    }
+
+    /// Waits for the thread, which has been told to stop, and gives back what went wrong.
+    fn finish(self) -> Result<Vec<AgentEvent>> {
+        let ended = self.sampler.join();
+        let ended = ended.map_err(|_| anyhow::anyhow!("the sampler died"))?;
+        let mut events = Vec::new();
+        if ended.lost > 0 {
+            let text = format!(
+                "{} samples were lost: their ring was full; a lower --sample takes fewer",
+                ended.lost
+            );
+            events.push(AgentEvent::now(Level::Error, "lost", text));
+        }
+        if ended.malformed > 0 {
+            let text = format!("{} samples made no sense", ended.malformed);
+            events.push(AgentEvent::now(Level::Error, "malformed", text));
+        }
+        Ok(events)
     }
 }
 
@@ -360,6 +442,14 @@ fn spawn<T: Send + 'static>(
         .name(format!("exo-{name}"))
         .spawn(run)
         .with_context(|| format!("can't start the {name} thread"))
+}
+
+/// A batch of events and nothing else.
+fn events(events: Vec<AgentEvent>) -> Batch {
+    Batch {
+        events,
+        ..Batch::default()
+    }
 }
 
 /// Commits what comes until nobody sends any more, or until a commit fails.

@@ -16,6 +16,7 @@ use clap::ValueEnum;
 use exoscope_abi::Phase;
 use serde::Serialize;
 
+use crate::attach::sampling::Sampling;
 use crate::attach::{Capture, MarkerByte};
 use crate::event::{AgentEvent, Function, Level, OpenCall, Outcome};
 use crate::preflight::checks;
@@ -58,6 +59,8 @@ pub struct Options {
     pub markers: Markers,
     /// Bytes of all rings.
     pub ring_bytes: u64,
+    /// What is sampled.
+    pub sampling: Sampling,
     /// How long at most.
     pub duration: Option<Duration>,
     /// Say nothing but errors.
@@ -154,6 +157,7 @@ pub fn in_flight(target: &Target, duration: Duration) -> Result<Vec<(Function, O
         byte: marker_byte(Markers::Auto)?,
         // Only the table of open calls is read: what the rings lose is not missed.
         ring_bytes: 0,
+        sampling: Sampling::default(),
     };
     let mut attachment = Attachment::load(&plan, &modules)?;
     for module in &modules {
@@ -222,7 +226,8 @@ impl<'a> Session<'a> {
             .clone()
             .unwrap_or_else(|| default_output(&target));
         let signals = Some(Signals::listen()?);
-        let mut store = Store::open(&output, SessionInfo::now(options.command_line.clone()))?;
+        let info = SessionInfo::now(options.command_line.clone(), options.sampling.hertz);
+        let mut store = Store::open(&output, info)?;
         let prepared = store
             .add_process(&process_info(&target, modules))
             .and_then(|()| Self::attach_all(&target, modules, options, byte));
@@ -234,7 +239,8 @@ impl<'a> Session<'a> {
                 return Err(error);
             }
         };
-        let (mut engine, failure) = Engine::start(attachment, store, options.capture)?;
+        let plan = Self::plan(&target, options, byte);
+        let (mut engine, failure) = Engine::start(attachment, store, &plan, modules)?;
         engine.announce_functions();
         engine.attachment.set_phase(Phase::Capturing)?;
         let line = Line::new(engine.progress.clone(), &output, options.quiet);
@@ -262,6 +268,7 @@ impl<'a> Session<'a> {
             fields: options.fields,
             byte,
             ring_bytes: options.ring_bytes,
+            sampling: options.sampling,
         }
     }
 
@@ -293,10 +300,10 @@ impl<'a> Session<'a> {
             self.output.display(),
         );
         self.say(&sentence);
-        let mut events = vec![event(Level::Info, "attached", sentence)];
+        let mut events = vec![AgentEvent::now(Level::Info, "attached", sentence)];
         for (kind, warning) in attached.iter().flat_map(|one| one.warnings.clone()) {
             self.say(&format!("warning: {warning}"));
-            events.push(event(Level::Warning, kind, warning));
+            events.push(AgentEvent::now(Level::Warning, kind, warning));
         }
         self.engine.record(events);
     }
@@ -316,6 +323,7 @@ impl<'a> Session<'a> {
         let plan = Self::plan(&self.target, self.options, self.byte);
         let mut attached = Vec::new();
         for module in &found {
+            self.engine.announce_module(module);
             attached.push(self.engine.attachment.attach(&plan, module)?);
         }
         self.engine.announce_functions();
@@ -385,7 +393,7 @@ impl Watched for Session<'_> {
             let sentence = format!("a library of the target is not captured: {error:#}");
             self.say(&format!("warning: {sentence}"));
             self.engine
-                .record(vec![event(Level::Warning, "library", sentence)]);
+                .record(vec![AgentEvent::now(Level::Warning, "library", sentence)]);
         }
     }
 }
@@ -400,17 +408,6 @@ impl Summary {
             lost => format!("{lost} LOST (a larger --ring-size helps)"),
         };
         format!("{calls} calls in {seconds:.1} s, {lost}; `exoscope report {file}` sums them up")
-    }
-}
-
-fn event(level: Level, kind: &'static str, message: String) -> AgentEvent {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    let at_unix_ns = i64::try_from(since.unwrap_or_default().as_nanos()).unwrap_or(i64::MAX);
-    AgentEvent {
-        at_unix_ns,
-        level,
-        kind,
-        message,
     }
 }
 
@@ -473,7 +470,7 @@ impl End {
 
     fn for_store(&self) -> crate::store::SessionEnd {
         crate::store::SessionEnd {
-            ended_unix_ns: event(Level::Info, "", String::new()).at_unix_ns,
+            ended_unix_ns: AgentEvent::now(Level::Info, "", String::new()).at_unix_ns,
             reason: self.reason.to_owned(),
             exit_status: self.exit_status,
         }

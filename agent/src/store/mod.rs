@@ -17,6 +17,7 @@ mod details;
 mod durations;
 mod fields;
 mod open_calls;
+mod samples;
 mod tally;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -316,8 +317,9 @@ fn begin(connection: &mut Connection, info: &SessionInfo) -> Result<Session> {
     )?;
     let started_ns = integer(info.started_ns);
     transaction.execute(
-        "INSERT INTO session (started_unix_ns, started_ns, host, kernel, agent_version, options, call_base)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        "INSERT INTO session (started_unix_ns, started_ns, host, kernel, agent_version, options,
+           sample_hertz, call_base)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
         params![
             info.started_unix_ns,
             started_ns,
@@ -325,6 +327,7 @@ fn begin(connection: &mut Connection, info: &SessionInfo) -> Result<Session> {
             info.kernel,
             info.agent_version,
             info.options,
+            (info.sample_hertz > 0).then_some(info.sample_hertz),
             call_base
         ],
     )?;

@@ -19,11 +19,13 @@ pub struct SessionInfo {
     pub agent_version: String,
     /// The command line's options, as given.
     pub options: String,
+    /// Samples a second on each CPU; 0 for none.
+    pub sample_hertz: u32,
 }
 
 impl SessionInfo {
     /// A session that begins now, on this machine.
-    pub fn now(options: String) -> Self {
+    pub fn now(options: String, sample_hertz: u32) -> Self {
         Self {
             started_unix_ns: unix_ns(),
             started_ns: monotonic_ns(),
@@ -31,6 +33,7 @@ impl SessionInfo {
             kernel: kernel_text("osrelease"),
             agent_version: env!("CARGO_PKG_VERSION").to_owned(),
             options,
+            sample_hertz,
         }
     }
 }

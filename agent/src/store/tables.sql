@@ -11,6 +11,7 @@ CREATE TABLE session (
   kernel TEXT NOT NULL,
   agent_version TEXT NOT NULL,
   options TEXT NOT NULL,
+  sample_hertz INTEGER,            -- samples a second on each CPU; NULL without --sample
   call_base INTEGER NOT NULL,
   call_last INTEGER NOT NULL DEFAULT 9223372036854775807,
   looked_ns INTEGER                -- CLOCK_MONOTONIC of the last look at the open calls
@@ -146,6 +147,32 @@ CREATE TABLE kernel_count (
   histogram BLOB NOT NULL,         -- little-endian 64-bit counts by power of two; zeros at the end left out
   PRIMARY KEY (function_id, session_id)
 ) STRICT, WITHOUT ROWID;
+
+-- What stands on stacks: the function of an address, or one that the compiler put into it.
+CREATE TABLE frame (
+  frame_id INTEGER PRIMARY KEY,
+  function TEXT NOT NULL,
+  file TEXT,
+  line INTEGER,
+  module TEXT NOT NULL,
+  inlined INTEGER NOT NULL
+) STRICT;
+
+-- The stacks of samples, each of them once a session.
+CREATE TABLE stack (
+  stack_id INTEGER PRIMARY KEY,
+  frames TEXT NOT NULL,            -- a JSON list of frame_id, the root first
+  cut INTEGER NOT NULL             -- 1 where it does not reach the beginning of its thread
+) STRICT;
+
+CREATE TABLE sample (
+  session_id INTEGER NOT NULL,
+  at_ns INTEGER NOT NULL,          -- CLOCK_MONOTONIC
+  tid INTEGER NOT NULL,
+  call_id INTEGER,
+  stack_id INTEGER NOT NULL,
+  off_ns INTEGER                   -- how long the thread had been off the CPU; NULL for a running one
+) STRICT;
 
 -- What the agent did or met, in words.
 CREATE TABLE agent_event (

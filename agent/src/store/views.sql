@@ -213,6 +213,44 @@ FROM unmatched_exit u JOIN function f ON f.function_id = u.function_id;
 CREATE VIEW agent_events AS
 SELECT at_unix_ns, level, kind, message, session_id FROM agent_event;
 
+-- `stack` is the functions of a thread's stack, the root first, separated by `;`, as tools for flame
+-- graphs take them; what would separate within a name is a `:`. Functions that the compiler inlined
+-- are among them. A function without a name is its library in brackets, or `[unknown]`. `call_id` is
+-- the innermost captured call of the thread at that moment; NULL where there was none or it is not
+-- known. `ns` is the time that a sample stands for: the period, or how long the thread had been off
+-- the CPU. `stack_cut` is 1 where the stack does not reach the beginning of its thread.
+CREATE VIEW samples AS
+SELECT
+  a.session_id,
+  p.pid,
+  a.tid,
+  a.at_ns,
+  a.call_id,
+  k.stack,
+  coalesce(a.off_ns, 1000000000 / s.sample_hertz) AS ns,
+  a.off_ns IS NOT NULL AS off_cpu,
+  k.cut AS stack_cut,
+  a.stack_id
+FROM sample a
+JOIN session s ON s.session_id = a.session_id
+JOIN stacks k ON k.stack_id = a.stack_id
+LEFT JOIN process p ON p.session_id = a.session_id;
+
+-- Each stack of samples once; `frames` is a JSON list of numbers in `frames`, the root first.
+CREATE VIEW stacks AS
+SELECT
+  stack_id,
+  (SELECT group_concat(name, ';') FROM (
+    SELECT replace(f.function, ';', ':') AS name
+    FROM json_each(stack.frames) j CROSS JOIN frame f ON f.frame_id = j.value
+    ORDER BY j.key)) AS stack,
+  cut,
+  frames
+FROM stack;
+
+CREATE VIEW frames AS
+SELECT frame_id, function, file, line, module, inlined FROM frame;
+
 -- Not recorded yet: these views have their columns and no rows.
 CREATE VIEW process_stats AS
 SELECT NULL AS session_id, NULL AS pid, NULL AS at_ns, NULL AS rss_bytes, NULL AS anon_bytes,
@@ -224,8 +262,4 @@ WHERE false;
 CREATE VIEW thread_stats AS
 SELECT NULL AS session_id, NULL AS pid, NULL AS tid, NULL AS name, NULL AS at_ns, NULL AS cpu_ns,
   NULL AS runqueue_ns, NULL AS blocked_ns
-WHERE false;
-
-CREATE VIEW samples AS
-SELECT NULL AS session_id, NULL AS pid, NULL AS tid, NULL AS at_ns, NULL AS call_id, NULL AS stack
 WHERE false;

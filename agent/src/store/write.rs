@@ -9,7 +9,7 @@ use super::details::{self, Texts};
 use super::durations::Durations;
 use super::open_calls::OpenCalls;
 use super::tally::Tally;
-use super::{Session, Store, calls, counts, fields, integer, open_calls, session};
+use super::{Session, Store, calls, counts, fields, integer, open_calls, samples, session};
 use crate::event::{AgentEvent, Batch, Level, UnmatchedExit};
 
 /// What the store remembers of earlier batches. Only a commit changes it.
@@ -18,6 +18,7 @@ pub(super) struct Memory {
     texts: Texts,
     pub(super) durations: Durations,
     open: OpenCalls,
+    samples: samples::Numbers,
     /// Sum of all kernel counts by `function_id`: they only grow, so an equal sum means no change.
     counted: HashMap<i64, u64>,
 }
@@ -57,6 +58,7 @@ impl Store {
         fields::insert(&transaction, session, &batch.fields)?;
         insert_unmatched(&transaction, session, &batch.unmatched)?;
         insert_events(&transaction, session, &batch.events)?;
+        let sampled = samples::insert(&transaction, session, &memory.samples, &batch.samples)?;
         let open = match &batch.open {
             Some(open) => {
                 let looked_ns = integer(session::monotonic_ns());
@@ -83,6 +85,7 @@ impl Store {
             memory.durations.written();
         }
         memory.durations.add(&batch.calls);
+        memory.samples.extend(sampled);
         if let Some(open) = open {
             memory.open = open;
         }

@@ -13,6 +13,7 @@ use exoscope_abi::note::{
     FUNCTION_TEXT_MAX, NOTE_HEADER_LEN, NoteHeader, SECTION, SEMAPHORE_SECTION, TYPE, VENDOR,
 };
 use exoscope_abi::probe::{MARKER_X86_64, Probe};
+use exoscope_abi::sample::{CHAIN_SECTION, CHAINS, ChainPlace};
 use object::elf::{Machine, PF_R, PF_W, PF_X, PT_LOAD, ProgramFlags};
 use object::read::elf::{ElfFile64, ProgramHeader as _};
 use object::{Endianness, Object as _, ObjectSection as _, ReadCache, ReadRef};
@@ -56,6 +57,9 @@ pub struct Binary {
     pub rejected: BTreeMap<&'static str, usize>,
     /// The linker's build id, in hexadecimal; empty where there is none.
     pub build_id: String,
+    /// Offsets at which the loaded binary says where its chains of open calls begin: a
+    /// [`ChainPlace`] each.
+    pub chain_places: Vec<u64>,
 }
 
 /// Why a binary could not be read.
@@ -142,6 +146,7 @@ impl<'a, R: ReadRef<'a>> Reader<'a, R> {
     fn binary(&self) -> Result<Binary, BinaryError> {
         let mut binary = Binary {
             build_id: self.build_id(),
+            chain_places: self.chain_places(),
             ..Binary::default()
         };
         let Some(notes) = self.notes()? else {
@@ -186,6 +191,19 @@ impl<'a, R: ReadRef<'a>> Reader<'a, R> {
         id.iter()
             .take(64)
             .map(|byte| format!("{byte:02x}"))
+            .collect()
+    }
+
+    /// Where the places of the chains are; one more than can be looked at says that there are more.
+    fn chain_places(&self) -> Vec<u64> {
+        const LEN: u64 = size_of::<ChainPlace>() as u64;
+        let Some(section) = self.elf.section_by_name(CHAIN_SECTION) else {
+            return Vec::new();
+        };
+        let count = (section.size() / LEN).min(CHAINS as u64 + 1);
+        let address = |index| section.address().checked_add(index * LEN);
+        (0..count)
+            .filter_map(|index| self.file_offset(address(index)?, LEN, PF_W))
             .collect()
     }
 

@@ -7,7 +7,7 @@ use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
-use procfs::process::{MMPermissions, MMapPath, Process};
+use procfs::process::{MMPermissions, MMapPath, MemoryMap, Process};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::launch::End;
@@ -150,13 +150,7 @@ impl Target {
             if !map.perms.contains(MMPermissions::EXECUTE) {
                 continue;
             }
-            let (start, end) = map.address;
-            let link = PathBuf::from(format!("/proc/{}/map_files/{start:x}-{end:x}", self.pid));
-            let open = if link.metadata().is_ok() {
-                link
-            } else {
-                self.through_root(name)
-            };
+            let open = self.mapped_file(&map, name);
             let Ok(metadata) = open.metadata() else {
                 continue;
             };
@@ -177,12 +171,29 @@ impl Target {
         Ok(files)
     }
 
-    fn through_root(&self, name: &Path) -> PathBuf {
+    /// Path by which the agent opens the file that is mapped at `map`, and that the target calls
+    /// `name`.
+    pub fn mapped_file(&self, map: &MemoryMap, name: &Path) -> PathBuf {
+        let (start, end) = map.address;
+        let link = PathBuf::from(format!("/proc/{}/map_files/{start:x}-{end:x}", self.pid));
+        if link.metadata().is_ok() {
+            link
+        } else {
+            self.through_root(name)
+        }
+    }
+
+    /// Path by which the agent opens what the target calls `name`.
+    pub fn through_root(&self, name: &Path) -> PathBuf {
         let inside = name.strip_prefix("/").unwrap_or(name);
         PathBuf::from(format!("/proc/{}/root", self.pid)).join(inside)
     }
 
-    fn maps(&self) -> Result<Vec<procfs::process::MemoryMap>> {
+    /// What the process maps, in the order of addresses.
+    ///
+    /// # Errors
+    /// Where the process has ended, or there is no right to look at it.
+    pub fn maps(&self) -> Result<Vec<MemoryMap>> {
         match self.process.maps() {
             Ok(maps) => Ok(maps.0),
             Err(procfs::ProcError::PermissionDenied(_)) => bail!(
@@ -207,6 +218,20 @@ impl Target {
     /// # Errors
     /// Where the maps or the memory can't be opened.
     pub fn read_semaphores(&self, id: FileId, offsets: &[u64]) -> Result<Vec<Option<u16>>> {
+        let bytes = self.read_data(id, offsets)?.into_iter();
+        Ok(bytes.map(|bytes| bytes.map(u16::from_ne_bytes)).collect())
+    }
+
+    /// Reads `N` bytes at each of `offsets` of the file `id` in the target's memory, where the file
+    /// is writable data. `None` where no such mapping holds them.
+    ///
+    /// # Errors
+    /// Where the maps or the memory can't be opened.
+    pub fn read_data<const N: usize>(
+        &self,
+        id: FileId,
+        offsets: &[u64],
+    ) -> Result<Vec<Option<[u8; N]>>> {
         let memory = File::open(format!("/proc/{}/mem", self.pid))
             .with_context(|| format!("can't open the memory of process {}", self.pid))?;
         let maps: Vec<_> = self
@@ -221,11 +246,11 @@ impl Target {
                     .checked_sub(map.offset)
                     .is_some_and(|within| within < len)
             })?;
-            let mut bytes = [0; 2];
+            let mut bytes = [0; N];
             memory
                 .read_exact_at(&mut bytes, map.address.0 + (offset - map.offset))
                 .ok()?;
-            Some(u16::from_ne_bytes(bytes))
+            Some(bytes)
         };
         Ok(offsets.iter().map(|&offset| read(offset)).collect())
     }

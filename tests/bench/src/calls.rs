@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use exoscope_abi::Phase;
+use exoscope_agent::attach::sampling::Sampling;
 use exoscope_agent::attach::{Capture, MarkerByte};
 use exoscope_agent::preflight::self_test::SelfTest;
 use exoscope_agent::session::binaries::modules;
@@ -165,6 +166,7 @@ fn with_empty_programs(target: &mut Target, capture: Capture, byte: MarkerByte) 
         fields: false,
         byte,
         ring_bytes: 0,
+        sampling: Sampling::default(),
     };
     let mut attachment = Attachment::load(&plan, &modules)?;
     for module in &modules {

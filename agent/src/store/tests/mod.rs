@@ -20,7 +20,7 @@ pub(crate) fn info() -> SessionInfo {
     SessionInfo {
         started_unix_ns: 1_700_000_000_000_000_000,
         started_ns: BEGIN_NS,
-        ..SessionInfo::now("-q".into())
+        ..SessionInfo::now("-q".into(), 0)
     }
 }
 

@@ -1,0 +1,62 @@
+//! What the target is called in its own PID namespace: what programs in the kernel can compare,
+//! wherever the agent runs.
+
+use std::os::linux::fs::MetadataExt as _;
+
+use anyhow::{Context as _, Result};
+use procfs::process::Process;
+
+/// A process, apart from all others of the machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// Device of its PID namespace, as the kernel numbers devices within.
+    pub device: u64,
+    /// Inode of its PID namespace.
+    pub inode: u64,
+    /// Its number in there.
+    pub pid: u32,
+}
+
+impl Identity {
+    /// The identity of the process that has this number here.
+    ///
+    /// # Errors
+    /// Where it has ended, or `/proc` does not tell.
+    pub fn of(pid: u32) -> Result<Self> {
+        let link = format!("/proc/{pid}/ns/pid");
+        let namespace =
+            std::fs::metadata(&link).with_context(|| format!("can't read the link {link}"))?;
+        let number = i32::try_from(pid)?;
+        let status = Process::new(number).and_then(|process| process.status());
+        let status = status.with_context(|| format!("can't read the status of process {pid}"))?;
+        let innermost = status
+            .nspid
+            .as_deref()
+            .and_then(|pids| pids.last().copied());
+        Ok(Self {
+            device: device(namespace.st_dev()),
+            inode: namespace.st_ino(),
+            pid: innermost.unwrap_or(number) as u32,
+        })
+    }
+}
+
+/// A device's number as the kernel has it: 12 bits and 20 bits.
+fn device(number: u64) -> u64 {
+    u64::from(libc::major(number)) << 20 | u64::from(libc::minor(number))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_is_known_by_its_namespace() {
+        let own = Identity::of(std::process::id()).unwrap();
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let line = status.lines().find(|line| line.starts_with("NSpid:"));
+        let innermost = line.and_then(|line| line.split_whitespace().last());
+        assert_eq!(innermost, Some(own.pid.to_string().as_str()));
+        assert_eq!(device(libc::makedev(8, 300)), 8 << 20 | 300);
+    }
+}
