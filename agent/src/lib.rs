@@ -3,12 +3,14 @@
 //!
 //! Data flows one way: [`target`] finds the sites, [`attach`] attaches programs to them,
 //! [`capture`] takes records from the rings and makes events of them, [`sample`] does so with
-//! stacks, [`store`] writes them; [`query`] reads the file and [`report`] prints what it gives.
+//! stacks, [`store`] writes them; [`query`] reads the file, [`report`] prints what it gives, and
+//! [`flamegraph`] draws it.
 
 pub mod attach;
 pub mod capture;
 pub mod cli;
 pub mod event;
+pub mod flamegraph;
 pub mod preflight;
 pub mod query;
 pub mod report;

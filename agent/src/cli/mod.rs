@@ -2,6 +2,7 @@
 
 mod attach;
 mod doctor;
+mod flamegraph;
 mod in_flight;
 mod run;
 mod sites;
@@ -58,6 +59,8 @@ enum Command {
     Errors(report::ErrorsArgs),
     /// Show the calls as a tree, merged by the path that led to them.
     Tree(report::TreeArgs),
+    /// Draw a flame graph: of captured calls, or of samples of the running program.
+    Flamegraph(flamegraph::Args),
     /// List the calls that have begun and not ended, oldest first.
     InFlight(in_flight::Args),
     #[command(name = SUBJECT_COMMAND, hide = true)]
@@ -76,6 +79,7 @@ pub fn main() -> ExitCode {
         Command::Calls(args) => printed(|out| report::calls(&args, out)),
         Command::Errors(args) => printed(|out| report::errors(&args, out)),
         Command::Tree(args) => printed(|out| report::tree(&args, out)),
+        Command::Flamegraph(args) => flamegraph::flamegraph(&args),
         Command::InFlight(args) => in_flight::in_flight(&args),
         Command::Subject => subject::run()
             .map_err(Into::into)

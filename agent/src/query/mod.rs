@@ -4,6 +4,7 @@
 //! meanwhile. [`rows`] holds what it gives.
 
 pub mod filter;
+pub mod flames;
 pub mod rows;
 pub mod sampling;
 pub mod tree;

@@ -104,6 +104,19 @@ struct Forest {
     of_call: HashMap<i64, Place>,
     /// Calls whose parent has not been met yet, by parent.
     waiting: HashMap<i64, Vec<Call>>,
+    /// A call's own share is not in the file: it is what its children leave of the total.
+    shares_are_computed: bool,
+}
+
+/// What the nodes of a tree are summed up by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Figure {
+    /// Time from a call's beginning to its end.
+    Wall,
+    /// Time on a CPU.
+    Cpu,
+    /// Time waiting for something else than a CPU.
+    Blocked,
 }
 
 impl Database {
@@ -112,7 +125,18 @@ impl Database {
     /// # Errors
     /// Where the file can't be read.
     pub fn tree(&self) -> Result<Vec<TreeNode>> {
-        let grown = self.parents().and_then(|parents| self.grow(&parents));
+        self.tree_by(Figure::Wall)
+    }
+
+    /// As [`Database::tree`], with the sums of a figure in place of the durations. A call of which
+    /// the figure is not known counts as 0.
+    ///
+    /// # Errors
+    /// Where the file can't be read.
+    pub fn tree_by(&self, figure: Figure) -> Result<Vec<TreeNode>> {
+        let grown = self
+            .parents()
+            .and_then(|parents| self.grow(&parents, figure));
         let forest = grown.map_err(|error| explain(&self.path, error))?;
         let names = self.names().map_err(|error| explain(&self.path, error))?;
         Ok(forest.finish(&names))
@@ -139,11 +163,26 @@ impl Database {
             .collect()
     }
 
-    fn grow(&self, parents: &HashSet<i64>) -> rusqlite::Result<Forest> {
-        let sql = "SELECT call_id, call_id - parent_step, function_id, duration_ns,
-                          coalesce(self_ns, duration_ns), outcome FROM call";
-        let mut forest = Forest::default();
-        let mut statement = self.connection.prepare(sql)?;
+    fn grow(&self, parents: &HashSet<i64>, figure: Figure) -> rusqlite::Result<Forest> {
+        let column = match figure {
+            Figure::Wall => None,
+            Figure::Cpu => Some("cpu_ns"),
+            Figure::Blocked => Some("blocked_ns"),
+        };
+        let sql = match column {
+            None => "SELECT call_id, call_id - parent_step, function_id, duration_ns,
+                            coalesce(self_ns, duration_ns), outcome FROM call"
+                .to_owned(),
+            Some(column) => format!(
+                "SELECT call_id, parent_id, function_id, figure, figure, 0 FROM (
+                   SELECT *, coalesce({column}, 0) AS figure FROM calls)"
+            ),
+        };
+        let mut forest = Forest {
+            shares_are_computed: column.is_some(),
+            ..Forest::default()
+        };
+        let mut statement = self.connection.prepare(&sql)?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
             let parent: Option<i64> = row.get(1)?;
@@ -189,6 +228,10 @@ impl Forest {
     /// Counts a call; gives back where it stands.
     fn add(&mut self, call: &Call, parent: Option<Place>) -> Place {
         let above = parent.map(|parent| parent.node);
+        if let Some(node) = above.filter(|_| self.shares_are_computed) {
+            let sums = &mut self.nodes[node].sums;
+            sums.self_ns = sums.self_ns.saturating_sub(call.self_ns);
+        }
         let node = self
             .on_path(call.function, above)
             .unwrap_or_else(|| self.child(call.function, above));
@@ -249,6 +292,8 @@ impl Forest {
                 grown.sums.file.clone_from(file);
                 grown.sums.line = *line;
             }
+            // A child that ran beside its parent may leave less than nothing.
+            grown.sums.self_ns = grown.sums.self_ns.max(0);
             sort(&mut grown.sums.children);
             match grown.parent {
                 Some(parent) => self.nodes[parent].sums.children.push(grown.sums),
