@@ -10,6 +10,7 @@ mod files;
 mod losses;
 mod parents;
 mod refusal;
+mod samples;
 mod selection;
 mod tools;
 mod variants;
