@@ -89,7 +89,7 @@
 //! | `args(a, b)` | captures these arguments; an addition to the options of `tracing` |
 //! | `items` | each item of a stream or iterator is a call of its own too, see below; an addition to the options of `tracing` |
 //! | `ret`, `ret(Debug)`, `ret(Display)` | captures the returned value as the field `return`; beside `err`, that of an `Ok` only |
-//! | `skip(…)`, `skip_all` | accepted: arguments are never taken unless named |
+//! | `skip(…)`, `skip_all` | accepted: arguments are never taken unless named, so the compiler may say that nothing uses one |
 //! | `level`, `target`, `parent`, `follows_from` | accepted, and have no meaning from outside; their expressions are not evaluated |
 //!
 //! # Items

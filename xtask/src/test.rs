@@ -42,7 +42,17 @@ pub fn test() -> Result<ExitCode> {
 fn steps() -> Vec<Step> {
     let formats = formats().into_iter();
     let steps = formats.chain(lints()).chain(tests());
-    steps.chain([demo()]).collect()
+    steps.chain([swap(), demo()]).collect()
+}
+
+/// The attribute in published crates, those that take long left out.
+fn swap() -> Step {
+    let mut command = cargo();
+    command.args(["run", "--quiet", "--package", "xtask", "--", "swap"]);
+    Step {
+        name: "attribute in published crates",
+        command,
+    }
 }
 
 /// The demo checks itself: its rows must be as many as the requests.

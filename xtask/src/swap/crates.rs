@@ -33,8 +33,8 @@ pub const CRATES: &[Crate] = &[
         tests: &["--tests"],
         without: &[],
         quick: true,
-        functions: 1,
-        calls: 1,
+        functions: 69,
+        calls: 479,
     },
     Crate {
         name: "tower-sessions-core",
@@ -44,8 +44,8 @@ pub const CRATES: &[Crate] = &[
         tests: &["--lib"],
         without: &[],
         quick: true,
-        functions: 1,
-        calls: 1,
+        functions: 2,
+        calls: 7,
     },
     Crate {
         name: "openraft",
@@ -55,8 +55,8 @@ pub const CRATES: &[Crate] = &[
         tests: &["--lib"],
         without: &[],
         quick: false,
-        functions: 1,
-        calls: 1,
+        functions: 47,
+        calls: 395,
     },
     Crate {
         name: "zbus",
@@ -112,7 +112,7 @@ pub const CRATES: &[Crate] = &[
         tests: &["--tests"],
         without: &[],
         quick: true,
-        functions: 1,
-        calls: 1,
+        functions: 10,
+        calls: 40_000,
     },
 ];
