@@ -467,6 +467,40 @@ fn traits_made_asynchronous_are_as_any_other() {
     assert_eq!(&*block_on(server.call(())), "/books");
 }
 
+mod with_both_attributes {
+    use super::{Infallible, instrument};
+
+    #[instrument]
+    #[tracing::instrument]
+    pub fn ours_first(size: usize) -> Result<usize, Infallible> {
+        Ok(size + 1)
+    }
+    #[tracing::instrument(skip_all, err)]
+    #[instrument(args(size))]
+    pub fn theirs_first(size: usize) -> Result<usize, Infallible> {
+        Ok(size + 2)
+    }
+    #[instrument(err)]
+    #[tracing::instrument(err)]
+    pub async fn ours_first_async(size: &usize) -> Result<usize, Infallible> {
+        Ok(size + 3)
+    }
+    #[tracing::instrument]
+    #[instrument]
+    pub async fn theirs_first_async(size: &usize) -> Result<usize, Infallible> {
+        Ok(size + 4)
+    }
+}
+
+#[test]
+fn a_function_may_have_both_attributes() {
+    use with_both_attributes::*;
+    assert_eq!(ours_first(1), Ok(2));
+    assert_eq!(theirs_first(1), Ok(3));
+    assert_eq!(block_on(ours_first_async(&1)), Ok(4));
+    assert_eq!(block_on(theirs_first_async(&1)), Ok(5));
+}
+
 /// A module that has the name of the crate in whose place this one is.
 #[test]
 fn a_module_may_have_the_name_of_a_crate() {
