@@ -3,6 +3,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 pub use exoscope_abi::Outcome;
+use exoscope_abi::table;
 use exoscope_abi::totals::HISTOGRAM_BUCKETS;
 
 /// A function that the session may see calls of. Its index in the session's list is the
@@ -90,8 +91,18 @@ pub struct OpenCall {
     pub tid: u32,
     /// `CLOCK_MONOTONIC` nanoseconds.
     pub start_ns: u64,
-    /// Nanoseconds spent so far in ended calls made directly by it.
+    /// Nanoseconds in which calls made directly by it were open, less the moment since which there
+    /// are `children`: [`exoscope_abi::table::OpenCall::child_ns`].
     pub child_ns: u64,
+    /// Calls made directly by it that are open.
+    pub children: u64,
+}
+
+impl OpenCall {
+    /// Nanoseconds in which calls made directly by it were open, if it ended at `end_ns`.
+    pub const fn child_ns_at(&self, end_ns: u64) -> u64 {
+        table::child_ns_at(self.child_ns, self.children, end_ns)
+    }
 }
 
 /// What the kernel counted for one function since the session began, apart from the records.

@@ -13,7 +13,7 @@ use exoscope_abi::{
     probe::ErrorDetail,
     record::{
         CallRecord, ErrorRecord, FIELDS_ROOM, FIELDS_ROOM_SMALL, FieldsRecord, KIND_LEN,
-        LinkRecord, MESSAGE_LEN, RecordKind,
+        LinkRecord, MESSAGE_LEN, RecordKind, Said,
     },
 };
 
@@ -41,29 +41,28 @@ pub fn call(record: CallRecord, totals: Totals) {
     }
 }
 
-/// Submits what the target says of an error or, while the call is `open`, of a panic; or counts it
-/// as lost where the function is known.
+/// Submits what the target says of an error or a panic, or counts it as lost where the function is
+/// known.
 #[inline(always)]
-pub fn error(detail: u64, id: u64, at_ns: u64, open: bool, totals: Option<Totals>) {
+pub fn error(detail: u64, id: u64, at_ns: u64, said: Said, totals: Option<Totals>) {
+    if error_of(detail, id, at_ns, said).is_none()
+        && let Some(totals) = totals
+    {
+        totals.lost_detail();
+    }
+}
+
+#[inline(always)]
+fn error_of(detail: u64, id: u64, at_ns: u64, said: Said) -> Option<()> {
     // SAFETY: the helper checks the target's address and fails where it is not readable.
-    let Ok(detail) = (unsafe { bpf_probe_read_user(detail as *const ErrorDetail) }) else {
-        if let Some(totals) = totals {
-            totals.lost_detail();
-        }
-        return;
-    };
-    let Some(mut entry) = reserve::<ErrorRecord>() else {
-        if let Some(totals) = totals {
-            totals.lost_detail();
-        }
-        return;
-    };
+    let detail = unsafe { bpf_probe_read_user(detail as *const ErrorDetail) }.ok()?;
+    let mut entry = reserve::<ErrorRecord>()?;
     let record = entry.as_mut_ptr();
     // SAFETY: the ring gave memory for a whole record; every field is written, the byte arrays up
     // to the lengths beside them.
     unsafe {
         (&raw mut (*record).kind).write(RecordKind::Error as u16);
-        (&raw mut (*record).open).write(u16::from(open));
+        (&raw mut (*record).said).write(said as u16);
         (&raw mut (*record).truncated).write(detail.truncated);
         (&raw mut (*record).id).write(id);
         (&raw mut (*record).at_ns).write(at_ns);
@@ -81,6 +80,7 @@ pub fn error(detail: u64, id: u64, at_ns: u64, open: bool, totals: Option<Totals
         (&raw mut (*record).message_len).write(message_len);
     }
     entry.submit(FLAGS);
+    Some(())
 }
 
 /// Submits a call's encoded fields, or counts them as lost. `size` is that of the marker.

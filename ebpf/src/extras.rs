@@ -1,17 +1,16 @@
-//! What some calls have besides their entry and end: fields, links, and the message of a panic.
+//! What some calls have besides their entry and end: fields, links, the errors among the items of a
+//! stream, and the message of a panic.
 //!
-//! In `full` mode a record names its call by number, in `exits` mode by address.
+//! In `full` mode a record names its call by number, in `exits` mode by address or token.
 
 use aya_ebpf::{macros::uprobe, programs::ProbeContext};
-use exoscope_abi::{
-    Phase,
-    probe::{LINK, TOKEN},
-};
+use exoscope_abi::{Phase, record::Said};
 
 use crate::{
+    chain::{self, Found},
     config, emit,
     maps::LINKS,
-    marker::{argument, captured_parent, now, phase, site_function},
+    marker::{argument, now, phase, site_function},
     table,
     totals::Totals,
 };
@@ -20,6 +19,13 @@ use crate::{
 #[uprobe]
 pub fn fields(ctx: ProbeContext) -> u32 {
     take_fields(&ctx);
+    0
+}
+
+/// A stream or iterator hands on an error.
+#[uprobe]
+pub fn item_error(ctx: ProbeContext) -> u32 {
+    take_item_error(&ctx);
     0
 }
 
@@ -37,12 +43,12 @@ pub fn panic_begins(ctx: ProbeContext) -> u32 {
     0
 }
 
-/// The number or, in `exits` mode, the address of the open call that a marker names; `None` where
-/// it is not followed.
+/// The number or, in `exits` mode, the address or token of the open call that a marker of its own
+/// function names; `None` where it began before the session.
 #[inline(always)]
 fn followed(call: u64) -> Option<u64> {
     if config::exits_only() {
-        return (phase() == Phase::Capturing as u64).then_some(call);
+        return (phase() == Phase::Capturing as u64 && chain::is_timed(call)).then_some(call);
     }
     let slot = table::find(call)?;
     // SAFETY: the slot lies in the map.
@@ -51,23 +57,37 @@ fn followed(call: u64) -> Option<u64> {
 
 #[inline(always)]
 fn take_fields(ctx: &ProbeContext) -> Option<()> {
+    let at_ns = now();
     let call = followed(argument(ctx, 1))?;
     let totals = Totals::of(site_function(ctx))?;
-    emit::fields(argument(ctx, 2), argument(ctx, 3), call, now(), totals);
+    emit::fields(argument(ctx, 2), argument(ctx, 3), call, at_ns, totals);
+    Some(())
+}
+
+#[inline(always)]
+fn take_item_error(ctx: &ProbeContext) -> Option<()> {
+    let at_ns = now();
+    let call = followed(argument(ctx, 1))?;
+    let totals = Totals::of(site_function(ctx))?;
+    emit::error(argument(ctx, 2), call, at_ns, Said::InItem, Some(totals));
     Some(())
 }
 
 #[inline(always)]
 fn take_link(ctx: &ProbeContext) -> Option<()> {
+    let at_ns = now();
     let (call, token) = (argument(ctx, 1), argument(ctx, 2));
-    if token & TOKEN == 0 || token & LINK == 0 || call == 0 || phase() != Phase::Capturing as u64 {
+    if !chain::is_link(token) || phase() != Phase::Capturing as u64 {
         return None;
     }
     if config::exits_only() {
-        emit::link(token, call, now());
+        let call = chain::innermost_timed(call);
+        if call != 0 {
+            emit::link(token, call, at_ns);
+        }
         return Some(());
     }
-    let (_, number) = captured_parent(call);
+    let number = innermost_number(call);
     if number != 0 {
         // Where the map refuses it, the calls that name the token have no parent.
         let _ = LINKS.insert(token, number, 0);
@@ -75,20 +95,43 @@ fn take_link(ctx: &ProbeContext) -> Option<()> {
     Some(())
 }
 
+/// Number of the innermost captured call at or outside of `call`, or 0.
+#[inline(always)]
+pub fn innermost_number(call: u64) -> u64 {
+    match chain::innermost(call) {
+        // SAFETY: the slot lies in the map.
+        Found::Open(_, slot) => unsafe { (*slot.call).id },
+        Found::Link(token) => linked(token),
+        Found::Nothing => 0,
+    }
+}
+
+/// Number of the call that a link's token stands for, or 0 where that is not known.
+#[inline(always)]
+pub fn linked(token: u64) -> u64 {
+    // SAFETY: the number is read at once; the map may give its place to another token.
+    unsafe { LINKS.get(token) }.copied().unwrap_or(0)
+}
+
 #[inline(always)]
 fn take_panic(ctx: &ProbeContext) -> Option<()> {
+    let at_ns = now();
     let (call, detail) = (argument(ctx, 1), argument(ctx, 2));
-    if call == 0 || detail == 0 || phase() == Phase::Attaching as u64 {
+    if phase() == Phase::Attaching as u64 {
         return None;
     }
     if config::exits_only() {
-        emit::error(detail, call, now(), true, None);
+        let call = chain::innermost_timed(call);
+        if call != 0 && !chain::is_link(call) {
+            emit::error(detail, call, at_ns, Said::InPanic, None);
+        }
         return Some(());
     }
-    let (address, number) = captured_parent(call);
-    let slot = table::find(address)?;
-    // SAFETY: the slot lies in the map.
-    let function = unsafe { (*slot.call).function };
-    emit::error(detail, number, now(), true, Totals::of(function));
+    // What a link leads to is open elsewhere, if at all: the panic is not its own.
+    if let Found::Open(_, slot) = chain::innermost(call) {
+        // SAFETY: the slot lies in the map.
+        let (function, number) = unsafe { ((*slot.call).function, (*slot.call).id) };
+        emit::error(detail, number, at_ns, Said::InPanic, Totals::of(function));
+    }
     Some(())
 }

@@ -1,7 +1,8 @@
 //! The BPF programs of exoscope.
 //!
 //! Three programs take the markers ([`marker`]): `entry` puts a call into the table of open calls
-//! ([`table`]), `exit` and `error` take it out and submit one record ([`emit`]). What some calls have
+//! ([`table`]), `exit` and `error` take it out and submit one record ([`emit`]). A call's parent is
+//! found along the chain of open calls in the target's memory ([`chain`]). What some calls have
 //! besides, fields and links and the messages of panics, is in [`extras`]. Apart from the
 //! records, every program counts ([`totals`]), so that the agent can prove that nothing is missing.
 //! On request [`sample`] takes stacks of running threads, and [`off_cpu`] those of others. The agent
@@ -12,6 +13,7 @@
 #![allow(internal_features)]
 
 mod atomic;
+mod chain;
 mod config;
 mod emit;
 mod extras;

@@ -5,29 +5,27 @@
 
 use aya_ebpf::{
     helpers::{
-        bpf_get_attach_cookie, bpf_get_current_pid_tgid, bpf_get_smp_processor_id,
-        bpf_ktime_get_ns, bpf_probe_read_user,
+        bpf_get_attach_cookie, bpf_get_current_pid_tgid, bpf_get_smp_processor_id, bpf_ktime_get_ns,
     },
     macros::uprobe,
     programs::ProbeContext,
 };
 use exoscope_abi::{
     Outcome, Phase,
-    probe::{LINK, TOKEN, UNSEEN},
-    record::{CallRecord, RecordKind},
-    table::OpenCall,
+    probe::UNSEEN,
+    record::{CallRecord, RecordKind, Said},
+    table::{OpenCall, child_ns_at},
 };
 
 use crate::{
-    atomic, config, emit,
+    atomic,
+    chain::{self, Found},
+    config, emit, extras,
     log::debug,
-    maps::{LINKS, NUMBERS, PHASE},
+    maps::{NUMBERS, PHASE},
     table::{self, Slot},
     totals::Totals,
 };
-
-/// How many outer calls are looked through for one that is captured.
-const ANCESTORS: u32 = 8;
 
 /// A call begins.
 #[uprobe]
@@ -123,7 +121,7 @@ fn begin(ctx: &ProbeContext) -> Option<()> {
     let call = argument(ctx, 1);
     let totals = Totals::of(function)?;
     totals.calls();
-    let (parent_call, parent) = captured_parent(outer);
+    let parent = Parent::of(outer);
     let slot = match table::find(call) {
         Some(stale) => {
             debug!(
@@ -144,53 +142,46 @@ fn begin(ctx: &ProbeContext) -> Option<()> {
         return None;
     };
     let id = next_number();
+    let start_ns = now();
     // SAFETY: the slot lies in the map, and this program has claimed it. The number is written
     // last: until then a reader takes the slot for empty.
     unsafe {
-        (*slot.call).parent = parent;
+        (*slot.call).parent = parent.id;
         (*slot.call).child_ns = 0;
-        (*slot.call).parent_call = parent_call;
+        (*slot.call).children = 0;
+        (*slot.call).parent_call = parent.call;
         (*slot.call).function = function;
         (*slot.call).tid = thread();
-        (*slot.call).start_ns = now();
+        (*slot.call).start_ns = start_ns;
         (&raw mut (*slot.call).id).write_volatile(id);
+    }
+    if let Some(open) = parent.open {
+        open.child_begins(start_ns);
     }
     Some(())
 }
 
-/// Address and number of the innermost captured call at or outside of `call`, or zeros: calls whose
-/// function was not chosen, or that began before the session, are passed over. A call that a link
-/// leads to has a number only.
-#[inline(always)]
-pub fn captured_parent(mut call: u64) -> (u64, u64) {
-    // Where the word was read that names `call`; 0 where it lay in a register.
-    let mut state = 0;
-    for _ in 0..ANCESTORS {
-        if call == 0 {
-            break;
-        }
-        if call & TOKEN != 0 && call & LINK != 0 {
-            // SAFETY: the number is read at once; the map may give its place to another token.
-            return (0, unsafe { LINKS.get(call) }.copied().unwrap_or(0));
-        }
-        if let Some(slot) = table::find(call) {
+/// The innermost captured call outside of one that begins.
+struct Parent {
+    /// What identifies it, or 0.
+    call: u64,
+    /// Its number, or 0.
+    id: u64,
+    /// Where it lies, unless a link led to it.
+    open: Option<Slot>,
+}
+
+impl Parent {
+    #[inline(always)]
+    fn of(call: u64) -> Self {
+        let (call, id, open) = match chain::innermost(call) {
             // SAFETY: the slot lies in the map.
-            return (call, unsafe { (*slot.call).id });
-        }
-        // A call's state begins with the next outer call, unless it may move: then with the call's
-        // token, and the next outer call comes after it.
-        let next = if call & TOKEN == 0 {
-            state = call;
-            call
-        } else if state != 0 {
-            core::mem::take(&mut state) + 8
-        } else {
-            break;
+            Found::Open(call, slot) => (call, unsafe { (*slot.call).id }, Some(slot)),
+            Found::Link(token) => (0, extras::linked(token), None),
+            Found::Nothing => (0, 0, None),
         };
-        // SAFETY: the helper checks the target's address.
-        call = unsafe { bpf_probe_read_user(next as *const u64) }.unwrap_or(0);
+        Self { call, id, open }
     }
-    (0, 0)
 }
 
 /// A call begins at the address of one that never ended: the old one ends unfinished.
@@ -198,10 +189,22 @@ pub fn captured_parent(mut call: u64) -> (u64, u64) {
 fn replace(stale: Slot) {
     // SAFETY: the slot lies in the map.
     let old = unsafe { stale.call.read() };
+    let end_ns = now();
+    tell_parent(&old, end_ns);
     if let Some(totals) = Totals::of(old.function) {
         totals.replaced();
-        let record = record_of(&old, now(), Outcome::Unfinished as u32, 0);
+        let record = record_of(&old, end_ns, Outcome::Unfinished as u32, 0);
         emit::call(record, totals);
+    }
+}
+
+/// Tells the parent of a call that has ended, where it is still open.
+#[inline(always)]
+fn tell_parent(call: &OpenCall, end_ns: u64) {
+    if call.parent_call != 0
+        && let Some(parent) = table::find(call.parent_call)
+    {
+        parent.child_ends(call.parent, end_ns);
     }
 }
 
@@ -215,7 +218,7 @@ fn record_of(call: &OpenCall, end_ns: u64, outcome: u32, items: u32) -> CallReco
         parent: call.parent,
         start_ns: call.start_ns,
         end_ns,
-        child_ns: call.child_ns,
+        child_ns: child_ns_at(call.child_ns, call.children, end_ns),
         tid: thread(),
         items,
     }
@@ -256,7 +259,7 @@ fn end(ctx: &ProbeContext, detail: u64) -> Option<()> {
         }
     };
     if detail != 0 && id != 0 {
-        emit::error(detail, id, end_ns, false, Some(totals));
+        emit::error(detail, id, end_ns, Said::AtEnd, Some(totals));
     }
     Some(())
 }
@@ -278,17 +281,7 @@ fn end_open(
     slot.release();
     let duration = end_ns.saturating_sub(call.start_ns);
     totals.ended(outcome, duration);
-    if call.parent_call != 0
-        && let Some(parent) = table::find(call.parent_call)
-    {
-        // SAFETY: the slot lies in the map. Where another call has taken the parent's place, the
-        // parent has ended and wants no more.
-        unsafe {
-            if (*parent.call).id == call.parent {
-                atomic::add(&raw mut (*parent.call).child_ns, duration);
-            }
-        }
-    }
+    tell_parent(&call, end_ns);
     emit::call(record_of(&call, end_ns, outcome, items), totals);
     Some(call.id)
 }
@@ -313,7 +306,7 @@ fn end_only(
         outcome: outcome as u16,
         function,
         id: argument(ctx, 1),
-        parent: identity(argument(ctx, 3)),
+        parent: chain::innermost_timed(argument(ctx, 3)),
         start_ns,
         end_ns,
         child_ns: 0,
@@ -322,22 +315,6 @@ fn end_only(
     };
     emit::call(record, totals);
     Some(record.id)
-}
-
-/// What identifies the call whose state lies at `parent`: a state that may move begins with its
-/// call's token.
-#[inline(always)]
-fn identity(parent: u64) -> u64 {
-    if parent == 0 || parent & TOKEN != 0 {
-        return parent;
-    }
-    // SAFETY: the helper checks the target's address.
-    let first = unsafe { bpf_probe_read_user(parent as *const u64) }.unwrap_or(0);
-    if first & TOKEN != 0 && first & LINK == 0 {
-        first
-    } else {
-        parent
-    }
 }
 
 #[inline(always)]

@@ -29,7 +29,8 @@ use exoscope_abi::{
 
 use crate::{
     atomic,
-    marker::{captured_parent, now, phase, thread},
+    extras::innermost_number,
+    marker::{now, phase, thread},
 };
 
 /// What the agent tells of the target; it changes when the target loads a library.
@@ -138,7 +139,7 @@ pub fn innermost_call(settings: &SampleSettings) -> u64 {
         let Some(call) = chain_head(pointer, &settings.chains[index]) else {
             continue;
         };
-        let (_, number) = captured_parent(call);
+        let number = innermost_number(call);
         if number != 0 {
             if innermost != 0 {
                 return 0;

@@ -105,6 +105,36 @@ fn claim_in(bucket: *mut Bucket, call: u64) -> Option<Slot> {
 }
 
 impl Slot {
+    /// A call made directly by this one begins. Whoever makes it runs this one, so nobody else adds
+    /// to the slot meanwhile, except for the end of a future that has been moved out of this call.
+    #[inline(always)]
+    pub fn child_begins(self, start_ns: u64) {
+        // SAFETY: the slot lies in the map.
+        unsafe {
+            if (*self.call).children == 0 {
+                (*self.call).child_ns = (*self.call).child_ns.wrapping_sub(start_ns);
+            }
+            (*self.call).children += 1;
+        }
+    }
+
+    /// As [`Slot::child_begins`], at its end; `id` is the number of the call that made it. Where
+    /// another one has taken its place, that call has ended and wants no more.
+    #[inline(always)]
+    pub fn child_ends(self, id: u64, end_ns: u64) {
+        // SAFETY: the slot lies in the map.
+        unsafe {
+            if (*self.call).id != id {
+                return;
+            }
+            let children = (*self.call).children.wrapping_sub(1);
+            (*self.call).children = children;
+            if children == 0 {
+                (*self.call).child_ns = (*self.call).child_ns.wrapping_add(end_ns);
+            }
+        }
+    }
+
     /// Frees the slot. What the caller wants to know of the call it has read before.
     #[inline(always)]
     pub fn release(self) {

@@ -12,6 +12,7 @@ mod parents;
 mod refusal;
 mod samples;
 mod selection;
+mod self_times;
 mod tools;
 mod variants;
 
@@ -21,6 +22,9 @@ use exoscope_tests::database::Database;
 
 /// The target of most tests, as users build for production.
 const VARIANTS: Build = Build::release("variants");
+
+/// The target of tests about futures that wait.
+const AWAITS: Build = Build::release("awaits");
 
 /// What the one process of a file said it did.
 fn truth_of(database: &Database, lines: &[String]) -> Calls {

@@ -78,6 +78,11 @@ fn outside_of_parent(database: &Database) -> i64 {
     )
 }
 
+/// Parents that are no rows.
+fn without_row(database: &Database) -> i64 {
+    database.number("SELECT count(*) FROM calls WHERE parent_id NOT IN (SELECT call_id FROM calls)")
+}
+
 #[test]
 fn parents_are_those_of_the_program() {
     let (database, truth) = captured(&[]);
@@ -94,16 +99,32 @@ fn parents_are_known_from_exits_alone() {
 
 #[test]
 fn an_excluded_function_is_stepped_over() {
-    let (database, truth) = captured(&["--exclude", "*::errors::read"]);
-    let mut expected = expected(&truth);
-    let name = |function: &str| format!("errors::{function}");
-    expected.remove(&(name("read"), name("load")));
-    let parsed = expected.remove(&(name("parse"), name("read")));
-    expected.insert(
-        (name("parse"), name("load")),
-        parsed.expect("it was called"),
-    );
-    assert_eq!(pairs(&database), expected);
+    for capture in ["full", "exits"] {
+        let options = ["--capture", capture, "--exclude", "*::errors::read"];
+        let (database, truth) = captured(&options);
+        let mut expected = expected(&truth);
+        let name = |function: &str| format!("errors::{function}");
+        expected.remove(&(name("read"), name("load")));
+        let parsed = expected.remove(&(name("parse"), name("read")));
+        expected.insert(
+            (name("parse"), name("load")),
+            parsed.expect("it was called"),
+        );
+        assert_eq!(pairs(&database), expected, "{capture}");
+        assert_eq!(without_row(&database), 0, "{capture}");
+    }
+}
+
+#[test]
+fn a_call_whose_outer_ones_are_all_excluded_has_no_parent() {
+    for capture in ["full", "exits"] {
+        let options = ["--capture", capture, "--functions", "*::errors::parse"];
+        let (database, truth) = captured(&options);
+        let total = truth.of("variants::errors::parse").total();
+        let alone = ("errors::parse".to_owned(), "-".to_owned());
+        assert_eq!(pairs(&database), Pairs::from([(alone, total)]), "{capture}");
+        assert_eq!(without_row(&database), 0, "{capture}");
+    }
 }
 
 #[test]

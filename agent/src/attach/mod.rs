@@ -78,8 +78,8 @@ impl Capture {
             ) => None,
             (_, Probe::Fields) => Some(Program::Fields),
             (_, Probe::Link) => Some(Program::Link),
-            // Either says what a call's error is if it ends with one.
-            (_, Probe::Panic | Probe::ItemError) => Some(Program::Panic),
+            (_, Probe::Panic) => Some(Program::Panic),
+            (_, Probe::ItemError) => Some(Program::ItemError),
             (Self::Exits | Self::EmptyExits, Probe::Entry) => None,
             (Self::EmptyFull, Probe::Entry) => Some(Program::EmptyEntry),
             (Self::EmptyFull | Self::EmptyExits, _) => Some(Program::EmptyEnd),
@@ -230,7 +230,7 @@ impl BinaryPlan<'_> {
         match (self.capture, site.probe) {
             (
                 Capture::Full | Capture::Exits,
-                Probe::Error | Probe::Fields | Probe::Link | Probe::Panic | Probe::ItemError,
+                Probe::Error | Probe::ItemError | Probe::Fields | Probe::Link | Probe::Panic,
             ) if self.program(site.probe).is_some() => site.detail_semaphore,
             (Capture::Full, Probe::Entry) => site.detail_semaphore,
             (Capture::Exits, Probe::Exit) => site.start_semaphore,

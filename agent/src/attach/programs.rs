@@ -100,6 +100,8 @@ pub enum Program {
     Link,
     /// A panic begins.
     Panic,
+    /// A stream or iterator hands on an error.
+    ItemError,
     /// Nothing, for `entry`.
     EmptyEntry,
     /// Nothing, for `exit` and `error`.
@@ -107,13 +109,14 @@ pub enum Program {
 }
 
 impl Program {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Entry,
         Self::Exit,
         Self::Error,
         Self::Fields,
         Self::Link,
         Self::Panic,
+        Self::ItemError,
         Self::EmptyEntry,
         Self::EmptyEnd,
     ];
@@ -127,6 +130,7 @@ impl Program {
             Self::Fields => "fields",
             Self::Link => "link",
             Self::Panic => "panic_begins",
+            Self::ItemError => "item_error",
             Self::EmptyEntry => "empty_entry",
             Self::EmptyEnd => "empty_end",
         }

@@ -3,15 +3,16 @@
 //! In `full` mode the programs have numbered the calls and their parents, and a record is a call.
 //! In `exits` mode a record names calls by address. A child ends before its parent, so the first
 //! child that names an address gives the parent its number in advance, and the parent takes it when
-//! it ends. Fields, links and panics of a call that is still open do the same. That needs the records in the order of their ends; [`Assembler::release`] sorts them and
-//! keeps back those that a slower CPU's ring might still precede.
+//! it ends; so do fields, links and panics of a call that is still open. That needs the records in the
+//! order of their times; [`Assembler::release`] sorts them and keeps back those that a slower CPU's
+//! ring might still precede.
 
 use std::collections::HashMap;
 
-use exoscope_abi::probe::{LINK, TOKEN};
-use exoscope_abi::record::{CallRecord, LinkRecord};
+use exoscope_abi::record::{CallRecord, LinkRecord, Said};
 
 use super::decode::{ErrorText, FieldsText, Record};
+use super::expected::Expected;
 use crate::event::{Batch, Call, ErrorDetail, Fields, Outcome, UnmatchedExit};
 
 /// Makes events of records.
@@ -21,29 +22,13 @@ pub struct Assembler {
     exits_only: bool,
     /// Records of `exits` mode that wait.
     held: Vec<Record>,
-    /// Calls by address that a child has named as its parent.
-    expected: HashMap<u64, Expected>,
-    /// Numbers of the calls that tokens stand for in `exits` mode.
-    links: HashMap<u64, u64>,
-    /// Numbers given so far in `exits` mode.
-    numbered: u64,
+    /// Calls of `exits` mode of which something is known, but not their end.
+    expected: Expected,
     /// Numbers of failed calls by address and end, for their error texts.
     failed: HashMap<(u64, u64), u64>,
     /// Records whose fields made no sense.
     malformed: u64,
 }
-
-/// A parent that has not ended yet.
-#[derive(Debug)]
-struct Expected {
-    id: u64,
-    /// Start of the first child: a call that began later is another one at the same address.
-    first_start: u64,
-    child_ns: u64,
-}
-
-/// Tokens that are remembered in `exits` mode; all are forgotten where there are more.
-const LINKS: usize = 1 << 16;
 
 /// How long a failed call waits for the text of its error, in nanoseconds.
 const TEXT_WAIT_NS: u64 = 1_000_000_000;
@@ -76,27 +61,28 @@ impl Assembler {
         if self.held.is_empty() {
             return;
         }
-        self.held.sort_by_key(end_of);
+        self.held.sort_by_key(turn_of);
         let ready = self
             .held
-            .partition_point(|record| end_of(record).0 < complete_until);
+            .partition_point(|record| turn_of(record).0 < complete_until);
         let waiting = self.held.split_off(ready);
         for record in std::mem::replace(&mut self.held, waiting) {
             match record {
                 Record::Exit(record) => self.exit(&record, batch),
                 Record::Error(text) => {
-                    let id = if text.open {
-                        self.open_call(text.id, text.at_ns)
-                    } else {
-                        self.failed.remove(&(text.id, text.at_ns))
+                    let id = match text.said {
+                        Said::AtEnd => self.failed.remove(&(text.id, text.at_ns)),
+                        Said::InItem | Said::InPanic => self.expected.open(text.id, text.at_ns),
                     };
                     batch.errors.extend(id.map(|id| detail(id, *text)));
                 }
                 Record::Fields(text) => {
-                    let id = self.open_call(text.id, text.at_ns);
+                    let id = self.expected.open(text.id, text.at_ns);
                     batch.fields.extend(id.map(|id| fields(id, *text)));
                 }
-                Record::Link(record) => self.link(&record),
+                Record::Link(LinkRecord {
+                    token, call, at_ns, ..
+                }) => self.expected.link(token, call, at_ns),
                 Record::Call(_) | Record::Unmatched(_) => {}
             }
         }
@@ -124,7 +110,7 @@ impl Assembler {
         batch.calls.push(call(
             record,
             record.id,
-            record.parent,
+            Some(record.parent).filter(|&parent| parent != 0),
             record.child_ns,
             outcome,
         ));
@@ -146,17 +132,10 @@ impl Assembler {
         let Some(outcome) = self.outcome(record.outcome) else {
             return;
         };
-        let (id, child_ns) = match self.expected.remove(&record.id) {
-            Some(expected) if expected.first_start >= record.start_ns => {
-                (expected.id, expected.child_ns)
-            }
-            _ => (self.next_number(), 0),
-        };
-        let duration = record.end_ns.saturating_sub(record.start_ns);
+        let (id, child_ns) = self.expected.end(record.id, record.start_ns);
         let parent = match record.parent {
-            0 => 0,
-            token if is_link(token) => self.links.get(&token).copied().unwrap_or(0),
-            address => self.expect(address, record.start_ns, duration),
+            0 => None,
+            call => self.expected.parent(call, record.start_ns, record.end_ns),
         };
         if outcome != Outcome::Ok {
             self.failed.insert((record.id, record.end_ns), id);
@@ -165,72 +144,33 @@ impl Assembler {
             .calls
             .push(call(record, id, parent, child_ns, outcome));
     }
-
-    /// The number of the call that `call` names, which is open at `at_ns`; `None` where it is not
-    /// known.
-    fn open_call(&mut self, call: u64, at_ns: u64) -> Option<u64> {
-        if is_link(call) {
-            return self.links.get(&call).copied();
-        }
-        Some(self.expect(call, at_ns, 0))
-    }
-
-    fn link(&mut self, record: &LinkRecord) {
-        if let Some(id) = self.open_call(record.call, record.at_ns) {
-            if self.links.len() == LINKS {
-                self.links.clear();
-            }
-            self.links.insert(record.token, id);
-        }
-    }
-
-    /// The number of the call at `address`, which is still open; adds a child to it.
-    fn expect(&mut self, address: u64, start: u64, duration: u64) -> u64 {
-        if !self.expected.contains_key(&address) {
-            let id = self.next_number();
-            self.expected.insert(
-                address,
-                Expected {
-                    id,
-                    first_start: start,
-                    child_ns: 0,
-                },
-            );
-        }
-        let expected = self.expected.get_mut(&address).expect("inserted above");
-        expected.first_start = expected.first_start.min(start);
-        expected.child_ns += duration;
-        expected.id
-    }
-
-    fn next_number(&mut self) -> u64 {
-        self.numbered += 1;
-        self.numbered
-    }
 }
 
-/// Whether a parent is the token of a link.
-fn is_link(call: u64) -> bool {
-    call & TOKEN != 0 && call & LINK != 0
-}
-
-/// Order of records in `exits` mode: by end, an error's text after its call.
-fn end_of(record: &Record) -> (u64, bool) {
+/// Order of records in `exits` mode: by time. At the same one, what is told of an open call comes
+/// before its end, and what it ended with after.
+fn turn_of(record: &Record) -> (u64, u8) {
     match record {
+        Record::Fields(text) => (text.at_ns, 0),
+        Record::Link(record) => (record.at_ns, 0),
+        Record::Error(text) if text.said != Said::AtEnd => (text.at_ns, 0),
         Record::Call(record) | Record::Exit(record) | Record::Unmatched(record) => {
-            (record.end_ns, false)
+            (record.end_ns, 1)
         }
-        Record::Error(text) => (text.at_ns, true),
-        Record::Fields(text) => (text.at_ns, false),
-        Record::Link(record) => (record.at_ns, false),
+        Record::Error(text) => (text.at_ns, 2),
     }
 }
 
-fn call(record: &CallRecord, id: u64, parent: u64, child_ns: u64, outcome: Outcome) -> Call {
+fn call(
+    record: &CallRecord,
+    id: u64,
+    parent: Option<u64>,
+    child_ns: u64,
+    outcome: Outcome,
+) -> Call {
     let duration_ns = record.end_ns.saturating_sub(record.start_ns);
     Call {
         id,
-        parent: (parent != 0).then_some(parent),
+        parent,
         function: record.function,
         tid: record.tid,
         start_ns: record.start_ns,
@@ -261,6 +201,7 @@ fn detail(call: u64, text: ErrorText) -> ErrorDetail {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use exoscope_abi::probe::{LINK, TOKEN};
     use exoscope_abi::record::RecordKind;
 
     fn exit(address: u64, parent: u64, start_ns: u64, end_ns: u64) -> Record {
@@ -305,6 +246,18 @@ mod tests {
     }
 
     #[test]
+    fn time_of_children_that_overlap_counts_once() {
+        let batch = assemble(vec![
+            exit(0x20, 0x10, 20, 60),
+            exit(0x30, 0x10, 30, 50),
+            exit(0x40, 0x10, 70, 80),
+            exit(0x10, 0, 10, 100),
+        ]);
+        let parent = batch.calls.last().expect("four calls");
+        assert_eq!((parent.duration_ns, parent.self_ns), (90, 40));
+    }
+
+    #[test]
     fn a_later_call_at_a_parents_address_is_not_the_parent() {
         // The parent at 0x10 never ends; another call takes its place.
         let batch = assemble(vec![exit(0x20, 0x10, 5, 50), exit(0x10, 0, 60, 70)]);
@@ -332,7 +285,7 @@ mod tests {
         let text = ErrorText {
             id: 0x10,
             at_ns: 100,
-            open: false,
+            said: Said::AtEnd,
             kind: "E".to_owned(),
             message: "m".to_owned(),
             truncated: false,
@@ -373,7 +326,7 @@ mod tests {
         let panic = Record::Error(Box::new(ErrorText {
             id: 0x10,
             at_ns: 140,
-            open: true,
+            said: Said::InPanic,
             kind: "panic".to_owned(),
             message: "m".to_owned(),
             truncated: false,

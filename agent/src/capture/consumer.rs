@@ -220,7 +220,7 @@ fn ended(call: &OpenCall, outcome: Outcome, end_ns: u64) -> Call {
         tid: call.tid,
         start_ns: call.start_ns,
         duration_ns,
-        self_ns: duration_ns.saturating_sub(call.child_ns),
+        self_ns: duration_ns.saturating_sub(call.child_ns_at(end_ns)),
         outcome,
         items: None,
     }

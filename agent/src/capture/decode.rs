@@ -2,7 +2,7 @@
 
 use exoscope_abi::record::{
     CallRecord, ErrorRecord, FIELDS_HEADER_LEN, FIELDS_ROOM, FIELDS_ROOM_SMALL, KIND_LEN,
-    LinkRecord, MESSAGE_LEN, RecordKind,
+    LinkRecord, MESSAGE_LEN, RecordKind, Said,
 };
 
 use super::fields;
@@ -29,10 +29,10 @@ pub enum Record {
 pub struct ErrorText {
     /// Number or address of the call.
     pub id: u64,
-    /// When the call ended or, where it is still open, the panic began.
+    /// When it was told of; at its call's end, when that was.
     pub at_ns: u64,
-    /// The call is still open.
-    pub open: bool,
+    /// By what.
+    pub said: Said,
     /// Type of the error.
     pub kind: String,
     /// Message.
@@ -91,6 +91,9 @@ fn decode_error(bytes: &[u8]) -> Option<Record> {
     let bytes: &[u8; size_of::<ErrorRecord>()] = bytes.try_into().ok()?;
     // SAFETY: as in `decode_call`; the arrays are of bytes.
     let record = unsafe { bytes.as_ptr().cast::<ErrorRecord>().read_unaligned() };
+    let said = [Said::AtEnd, Said::InItem, Said::InPanic]
+        .into_iter()
+        .find(|said| *said as u16 == record.said)?;
     let kind = record
         .type_name
         .get(..(record.type_name_len as usize).min(KIND_LEN))?;
@@ -100,7 +103,7 @@ fn decode_error(bytes: &[u8]) -> Option<Record> {
     Some(Record::Error(Box::new(ErrorText {
         id: record.id,
         at_ns: record.at_ns,
-        open: record.open != 0,
+        said,
         kind: String::from_utf8_lossy(kind).into_owned(),
         message: String::from_utf8_lossy(message).into_owned(),
         truncated: record.truncated != 0,
@@ -152,6 +155,8 @@ mod tests {
     fn hostile_lengths_in_an_error_stay_inside() {
         let mut bytes = vec![0xff; size_of::<ErrorRecord>()];
         bytes[..2].copy_from_slice(&(RecordKind::Error as u16).to_ne_bytes());
+        assert_eq!(decode(&bytes), None, "nothing says so");
+        bytes[2..4].copy_from_slice(&(Said::InPanic as u16).to_ne_bytes());
         let Some(Record::Error(text)) = decode(&bytes) else {
             panic!("not decoded")
         };

@@ -6,6 +6,8 @@
 
 pub mod assemble;
 pub mod consumer;
+mod covered;
 pub mod decode;
+mod expected;
 pub mod fields;
 pub mod shared;

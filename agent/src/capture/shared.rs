@@ -85,7 +85,8 @@ fn read_call(bucket: &[AtomicU64], way: usize) -> Option<OpenCall> {
     }
     let call = &bucket[KEYS_AND_COUNT + way * CALL_WORDS..][..CALL_WORDS];
     let word = |index: usize| call[index].load(Ordering::Acquire);
-    let (id, parent, start_ns, child_ns, place) = (word(0), word(1), word(2), word(3), word(5));
+    let (id, parent, start_ns, child_ns) = (word(0), word(1), word(2), word(3));
+    let (children, place) = (word(4), word(6));
     let unchanged = bucket[way].load(Ordering::Acquire) == key && word(0) == id;
     (id != 0 && unchanged).then_some(OpenCall {
         id,
@@ -94,6 +95,7 @@ fn read_call(bucket: &[AtomicU64], way: usize) -> Option<OpenCall> {
         tid: (place >> 32) as u32,
         start_ns,
         child_ns,
+        children,
     })
 }
 

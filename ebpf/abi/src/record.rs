@@ -54,21 +54,32 @@ pub struct CallRecord {
 }
 const _: () = assert!(size_of::<CallRecord>() == 56);
 
-/// What an error said, submitted after the [`CallRecord`] of its call; or what a panic said, while
-/// its call is still open.
+/// When, and by what, an error was told of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u16)]
+pub enum Said {
+    /// Its call ended with it.
+    AtEnd = 0,
+    /// Its call, a stream or iterator that is still open, handed it on.
+    InItem = 1,
+    /// A panic began in its call, which is still open.
+    InPanic = 2,
+}
+
+/// What an error or a panic said.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct ErrorRecord {
     /// [`RecordKind::Error`] as a number.
     pub kind: u16,
-    /// 1 where the call is still open.
-    pub open: u16,
+    /// [`Said`] as a number.
+    pub said: u16,
     /// 1 where the message was longer.
     pub truncated: u32,
     /// Number (in `exits` mode: address) of the call.
     pub id: u64,
-    /// `CLOCK_MONOTONIC` nanoseconds: of the call's end, equal to that of its [`CallRecord`], or of
-    /// the panic.
+    /// `CLOCK_MONOTONIC` nanoseconds; at the call's end those of its [`CallRecord`], which comes
+    /// before this.
     pub at_ns: u64,
     /// Bytes used of `type_name`.
     pub type_name_len: u32,

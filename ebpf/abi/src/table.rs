@@ -12,9 +12,9 @@ pub const PROBES: u32 = 8;
 /// Buckets of the table unless the agent is told otherwise: room for 229,376 open calls.
 pub const DEFAULT_BUCKETS: u32 = 1 << 15;
 
-/// An open call.
+/// An open call, alone on its cache line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(C)]
+#[repr(C, align(64))]
 pub struct OpenCall {
     /// Number of the call; 0 while the slot is being written.
     pub id: u64,
@@ -22,8 +22,12 @@ pub struct OpenCall {
     pub parent: u64,
     /// `CLOCK_MONOTONIC` nanoseconds at which it began.
     pub start_ns: u64,
-    /// Nanoseconds spent so far in calls made directly by it that have ended.
+    /// Nanoseconds in which calls made directly by it were open. While there are such calls, less
+    /// the moment since which there are, modulo 2⁶⁴: the first one's beginning is subtracted, and
+    /// the end of the last one added, so that what overlaps counts once.
     pub child_ns: u64,
+    /// Calls made directly by it that are open.
+    pub children: u64,
     /// Address of the parent, by which it is found again, or 0.
     pub parent_call: u64,
     /// Index of its function.
@@ -31,7 +35,17 @@ pub struct OpenCall {
     /// Thread that began it.
     pub tid: u32,
 }
-const _: () = assert!(size_of::<OpenCall>() == 48);
+const _: () = assert!(size_of::<OpenCall>() == 64);
+
+/// Nanoseconds in which calls made directly by an [`OpenCall`] were open, if it ended at `end_ns`.
+#[inline(always)]
+pub const fn child_ns_at(child_ns: u64, children: u64, end_ns: u64) -> u64 {
+    if children == 0 {
+        child_ns
+    } else {
+        child_ns.wrapping_add(end_ns)
+    }
+}
 
 /// One bucket of the table.
 #[derive(Clone, Copy, Debug)]
@@ -44,7 +58,7 @@ pub struct Bucket {
     /// The calls, in the order of `keys`.
     pub calls: [OpenCall; WAYS],
 }
-const _: () = assert!(size_of::<Bucket>() == 64 + WAYS * 48);
+const _: () = assert!(size_of::<Bucket>() == 64 + WAYS * 64);
 
 /// Home bucket of a call's address in a table of `mask + 1` buckets (a power of two).
 #[inline(always)]

@@ -96,6 +96,7 @@ fn calls_are_in_flight_until_they_or_the_session_end() {
         tid: 5,
         start_ns: BEGIN_NS,
         child_ns: 0,
+        children: 0,
     };
     let look = |open: &[u64], calls| Batch {
         open: Some(

@@ -144,5 +144,6 @@ pub(crate) fn open_call() -> OpenCall {
         tid: 5,
         start_ns: BEGIN_NS,
         child_ns: 0,
+        children: 0,
     }
 }
