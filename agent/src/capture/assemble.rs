@@ -1,6 +1,9 @@
 //! From records to calls. Pure: it asks nobody, never fails, and counts what does not match.
 //!
-//! In `full` mode the programs have numbered the calls and their parents, and a record is a call.
+//! In `full` mode the programs have numbered the calls and their parents, and a record is a call. Only
+//! what errors and panics said waits for its turn: of two texts of one call the later one counts, and
+//! they may come from two CPUs.
+//!
 //! In `exits` mode a record names calls by address. A child ends before its parent, so the first
 //! child that names an address gives the parent its number in advance, and the parent takes it when
 //! it ends; so do fields, links and panics of a call that is still open. That needs the records in the
@@ -20,7 +23,7 @@ use crate::event::{Batch, Call, ErrorDetail, Fields, Outcome, UnmatchedExit};
 pub struct Assembler {
     /// Records name calls by address, and wait for their turn.
     exits_only: bool,
-    /// Records of `exits` mode that wait.
+    /// Records that wait: in `full` mode those of errors.
     held: Vec<Record>,
     /// Calls of `exits` mode of which something is known, but not their end.
     expected: Expected,
@@ -48,9 +51,8 @@ impl Assembler {
         match record {
             Record::Call(record) => self.call(&record, batch),
             Record::Unmatched(record) => self.unmatched(&record, batch),
-            Record::Exit(_) | Record::Link(_) => self.held.push(record),
-            Record::Error(_) | Record::Fields(_) if self.exits_only => self.held.push(record),
-            Record::Error(text) => batch.errors.push(detail(text.id, *text)),
+            Record::Exit(_) | Record::Link(_) | Record::Error(_) => self.held.push(record),
+            Record::Fields(_) if self.exits_only => self.held.push(record),
             Record::Fields(text) => batch.fields.push(fields(text.id, *text)),
         }
     }
@@ -69,6 +71,9 @@ impl Assembler {
         for record in std::mem::replace(&mut self.held, waiting) {
             match record {
                 Record::Exit(record) => self.exit(&record, batch),
+                Record::Error(text) if !self.exits_only => {
+                    batch.errors.push(detail(text.id, *text));
+                }
                 Record::Error(text) => {
                     let id = match text.said {
                         Said::AtEnd => self.failed.remove(&(text.id, text.at_ns)),
@@ -275,6 +280,33 @@ mod tests {
         assembler.release(101, &mut batch);
         assert_eq!(batch.calls.len(), 2);
         assert_eq!(batch.calls[0].parent, Some(batch.calls[1].id));
+    }
+
+    #[test]
+    fn texts_of_a_call_that_moved_come_in_their_order() {
+        let text = |at_ns, message: &str| {
+            Record::Error(Box::new(ErrorText {
+                id: 7,
+                at_ns,
+                said: if at_ns < 100 {
+                    Said::InPanic
+                } else {
+                    Said::AtEnd
+                },
+                kind: "E".to_owned(),
+                message: message.to_owned(),
+                truncated: false,
+            }))
+        };
+        let mut batch = Batch::default();
+        let mut assembler = Assembler::new(false);
+        assembler.push(text(100, "at its end"), &mut batch);
+        assembler.push(text(90, "caught"), &mut batch);
+        assembler.release(100, &mut batch);
+        assert_eq!(batch.errors.len(), 1);
+        assembler.release(101, &mut batch);
+        let messages = batch.errors.iter().map(|error| &error.message[..]);
+        assert!(messages.eq(["caught", "at its end"]));
     }
 
     #[test]

@@ -25,7 +25,7 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(1), Duration::from_m
 const BUSY_RECORDS: usize = 1 << 13;
 /// How often open calls and counts are looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(400);
-/// In `exits` mode: how much older than the turn a record is before nothing can precede it.
+/// Where order counts: how much older than the turn a record is before nothing can precede it.
 const SETTLE_NS: u64 = 5_000_000;
 
 /// What the person who waits is told; written by the consumer, read by anyone.
@@ -173,7 +173,7 @@ impl Consumer {
                 let Some(item) = ring.next() else { break };
                 match decode(&item) {
                     Some(record) => {
-                        if let Record::Exit(record) = &record {
+                        if let Record::Exit(record) | Record::Call(record) = &record {
                             last_end = record.end_ns;
                         }
                         self.assembler.push(record, batch);
