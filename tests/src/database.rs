@@ -38,6 +38,22 @@ impl Database {
         rows.collect()
     }
 
+    /// What `read` makes of each row of a query.
+    ///
+    /// # Panics
+    /// Where the query is wrong, or a value of another type than `read` wants.
+    pub fn map<T>(
+        &self,
+        sql: &str,
+        read: impl FnMut(&rusqlite::Row<'_>) -> rusqlite::Result<T>,
+    ) -> Vec<T> {
+        let rows = || -> rusqlite::Result<Vec<T>> {
+            let mut statement = self.0.prepare(sql)?;
+            statement.query_map([], read)?.collect()
+        };
+        rows().unwrap_or_else(|error| panic!("{sql}: {error}"))
+    }
+
     /// The one integer that a query gives.
     ///
     /// # Panics

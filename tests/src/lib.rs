@@ -3,7 +3,7 @@
 //! A test builds a target like a user builds it ([`build`]), starts it and the agent as processes
 //! ([`process`], [`agent`]), and compares what the target says it did ([`calls`]) with the rows
 //! that the agent wrote ([`database`]), exactly. [`memory`] looks into a running target, to see
-//! that nothing stayed attached.
+//! that nothing stayed attached. [`trees`] is the property test's part.
 //!
 //! Everything that is waited for is waited for at most [`PATIENCE`]: a hang fails by name.
 
@@ -14,6 +14,7 @@ pub mod database;
 pub mod lines;
 pub mod memory;
 pub mod process;
+pub mod trees;
 
 use std::time::{Duration, Instant};
 

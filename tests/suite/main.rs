@@ -9,6 +9,7 @@ mod ends;
 mod files;
 mod losses;
 mod parents;
+mod property;
 mod refusal;
 mod samples;
 mod selection;
