@@ -23,8 +23,10 @@ fn with_type_of(path: &str, symbol: &str) -> String {
     let (Some((module, name)), Some(inside)) = (path.rsplit_once("::"), plain_path(symbol)) else {
         return path.to_owned();
     };
-    // What the symbol names lies in the function, its own name last.
-    let segments: Vec<&str> = inside.split("::").collect();
+    // What the symbol names lies in the function, its own name last. That a function stands in a closure, such as
+    // the one that runs an instrumented body, is not part of its path.
+    let is_closure = |segment: &&str| segment.starts_with('{');
+    let segments: Vec<&str> = inside.split("::").filter(|s| !is_closure(s)).collect();
     let Some(at) = segments.iter().rposition(|segment| *segment == name) else {
         return path.to_owned();
     };
@@ -124,5 +126,14 @@ mod tests {
         assert_eq!(with_type("shop::get::item", item), "shop::Store::get::item");
         assert_eq!(with_type("shop::other::item", item), "shop::other::item");
         assert_eq!(with_type("shop::get", "get"), "shop::get");
+    }
+
+    #[test]
+    fn closures_leave_the_path() {
+        let legacy =
+            "_ZN4shop5outer28_$u7b$$u7b$closure$u7d$$u7d$5inner1_4here17h0123456789abcdefE";
+        assert_eq!(with_type("shop::inner", legacy), "shop::outer::inner");
+        let v0 = "_RNvNvNCNvC4shop5outer05inner1_4here";
+        assert_eq!(with_type("shop::inner", v0), "shop::outer::inner");
     }
 }
