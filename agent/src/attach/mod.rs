@@ -9,6 +9,7 @@ pub mod programs;
 pub mod sampling;
 pub mod sys;
 
+use std::collections::HashMap;
 use std::ffi::CString;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -80,8 +81,8 @@ impl Capture {
             (_, Probe::Link) => Some(Program::Link),
             (_, Probe::Panic) => Some(Program::Panic),
             (_, Probe::ItemError) => Some(Program::ItemError),
-            (Self::Exits | Self::EmptyExits, Probe::Entry) => None,
-            (Self::EmptyFull, Probe::Entry) => Some(Program::EmptyEntry),
+            (Self::EmptyExits, Probe::Entry) => None,
+            (Self::Exits | Self::EmptyFull, Probe::Entry) => Some(Program::EmptyEntry),
             (Self::EmptyFull | Self::EmptyExits, _) => Some(Program::EmptyEnd),
             (_, Probe::Entry) => Some(Program::Entry),
             (_, Probe::Exit) => Some(Program::Exit),
@@ -119,6 +120,15 @@ pub struct BinaryPlan<'a> {
     pub fields: bool,
     /// Byte of the marker.
     pub byte: MarkerByte,
+}
+
+/// A site that is attached to.
+struct Chosen<'a> {
+    site: &'a Site,
+    /// Number of its function in the session, or 0 for none.
+    function: u32,
+    /// Offset of the semaphore that is raised with it, or 0.
+    semaphore: u64,
 }
 
 /// What is attached. Dropping it detaches: entries before ends, so that no call begins any more
@@ -175,23 +185,29 @@ impl BinaryPlan<'_> {
     /// # Errors
     /// Where the kernel refuses or the process has ended; nothing stays attached then.
     pub fn attach(&self, programs: &Programs) -> Result<Links, AttachError> {
+        let sites = self.chosen();
         let links: Result<Vec<_>, _> = ATTACHED
             .into_iter()
-            .filter_map(|probe| self.link(programs, probe).transpose())
+            .filter_map(|probe| self.link(programs, probe, &sites).transpose())
             .collect();
         links.map(Links)
     }
 
     /// Offsets of the semaphores that attaching raises.
     pub fn raised_semaphores(&self) -> Vec<u64> {
-        let mut offsets: Vec<u64> = self
-            .chosen()
-            .map(|(site, _)| self.semaphore(site))
+        let sites = self.chosen().into_iter();
+        let mut offsets: Vec<u64> = sites
+            .map(|chosen| chosen.semaphore)
             .filter(|&offset| offset != 0)
             .collect();
         offsets.sort_unstable();
         offsets.dedup();
         offsets
+    }
+
+    /// Number of sites that are attached to.
+    pub fn sites(&self) -> usize {
+        self.chosen().len()
     }
 
     /// The program for a probe, or `None` where the probe is not attached.
@@ -201,23 +217,28 @@ impl BinaryPlan<'_> {
             .filter(|_| self.fields || probe != Probe::Fields)
     }
 
-    /// Number of sites that are attached to.
-    pub fn sites(&self) -> usize {
-        self.chosen()
-            .filter(|(site, _)| self.program(site.probe).is_some())
-            .count()
-    }
-
-    /// The sites of chosen functions with the number of their function.
-    fn chosen(&self) -> impl Iterator<Item = (&Site, u32)> {
-        self.binary
-            .sites
-            .iter()
-            .filter_map(|site| match site.function {
-                Some(function) => Some((site, self.functions.get(function).copied()??)),
-                None if site.probe == Probe::ForkGuard => self.byte.is_fast().then_some((site, 0)),
-                None => Some((site, 0)),
+    /// The sites that are attached to: those of chosen functions, and those of no function.
+    fn chosen(&self) -> Vec<Chosen<'_>> {
+        let starts = self.started_at_entry();
+        let sites = self.binary.sites.iter();
+        let chosen = sites.filter_map(|site| {
+            self.program(site.probe)?;
+            let function = match site.function {
+                Some(function) => self.functions.get(function).copied()??,
+                None if site.probe == Probe::ForkGuard && !self.byte.is_fast() => return None,
+                None => 0,
+            };
+            let semaphore = match (self.capture, site.probe) {
+                (Capture::Exits, Probe::Entry) => *starts.get(&site.function?)?,
+                _ => self.semaphore(site),
+            };
+            Some(Chosen {
+                site,
+                function,
+                semaphore,
             })
+        });
+        chosen.collect()
     }
 
     /// Offset of the semaphore that goes with a site in this plan, or 0.
@@ -230,32 +251,64 @@ impl BinaryPlan<'_> {
         match (self.capture, site.probe) {
             (
                 Capture::Full | Capture::Exits,
-                Probe::Error | Probe::ItemError | Probe::Fields | Probe::Link | Probe::Panic,
-            ) if self.program(site.probe).is_some() => site.detail_semaphore,
-            (Capture::Full, Probe::Entry) => site.detail_semaphore,
+                Probe::Error | Probe::Fields | Probe::Link | Probe::Panic | Probe::ItemError,
+            )
+            | (Capture::Full, Probe::Entry) => site.detail_semaphore,
             (Capture::Exits, Probe::Exit) => site.start_semaphore,
             _ => 0,
         }
     }
 
-    fn link(&self, programs: &Programs, probe: Probe) -> Result<Option<OwnedFd>, AttachError> {
+    /// Functions that end in errors only, as the compiler found out, with their start's semaphore: in
+    /// `exits` mode they have no exit that could raise it, so their entries do.
+    fn started_at_entry(&self) -> HashMap<usize, u64> {
+        let mut starts = HashMap::new();
+        if self.capture != Capture::Exits {
+            return starts;
+        }
+        let of = |probe| {
+            self.binary
+                .sites
+                .iter()
+                .filter(move |site| site.probe == probe)
+        };
+        for site in of(Probe::Error) {
+            starts.extend(
+                site.function
+                    .map(|function| (function, site.start_semaphore)),
+            );
+        }
+        for function in of(Probe::Exit).filter_map(|site| site.function) {
+            starts.remove(&function);
+        }
+        starts
+    }
+
+    /// Attaches to the `chosen` sites of one probe.
+    fn link(
+        &self,
+        programs: &Programs,
+        probe: Probe,
+        chosen: &[Chosen<'_>],
+    ) -> Result<Option<OwnedFd>, AttachError> {
         let Some(program) = self.program(probe) else {
             return Ok(None);
         };
-        let mut sites: Vec<_> = self
-            .chosen()
-            .filter(|(site, _)| site.probe == probe)
-            .collect();
-        sites.sort_unstable_by_key(|(site, _)| site.offset);
+        let of_probe = chosen.iter().filter(|chosen| chosen.site.probe == probe);
+        let mut sites: Vec<_> = of_probe.collect();
+        sites.sort_unstable_by_key(|chosen| chosen.site.offset);
         if sites.is_empty() {
             return Ok(None);
         }
-        let offset = self.byte.offset();
-        let offsets: Vec<u64> = sites.iter().map(|(site, _)| site.offset + offset).collect();
-        let semaphores: Vec<u64> = sites.iter().map(|(site, _)| self.semaphore(site)).collect();
+        let byte = self.byte.offset();
+        let offsets: Vec<u64> = sites
+            .iter()
+            .map(|chosen| chosen.site.offset + byte)
+            .collect();
+        let semaphores: Vec<u64> = sites.iter().map(|chosen| chosen.semaphore).collect();
         let cookies: Vec<u64> = sites
             .iter()
-            .map(|(_, function)| u64::from(*function))
+            .map(|chosen| u64::from(chosen.function))
             .collect();
         let path = CString::new(self.path.as_os_str().as_bytes()).unwrap_or_default();
         let target = MultiTarget {
