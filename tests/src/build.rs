@@ -16,6 +16,7 @@ const TRIPLE: &str = "x86_64-unknown-linux-gnu";
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Build {
     package: &'static str,
+    test: Option<&'static str>,
     profile: &'static str,
     flags: &'static [&'static str],
     enabled: bool,
@@ -26,9 +27,18 @@ impl Build {
     pub const fn release(package: &'static str) -> Self {
         Self {
             package,
+            test: None,
             profile: "release",
             flags: &[],
             enabled: true,
+        }
+    }
+
+    /// The program of one of the package's tests, in place of its own.
+    pub const fn test(self, test: &'static str) -> Self {
+        Self {
+            test: Some(test),
+            ..self
         }
     }
 
@@ -77,7 +87,10 @@ impl Build {
         // Builds share their output's path: what another test run builds must not be copied.
         let lock = File::create(folder.join("suite.lock")).expect("the folder is writable");
         lock.lock().expect("the file system has locks");
-        let mut command = cargo("build");
+        let mut command = match self.test {
+            Some(test) => cargo(&["test", "--no-run", "--test", test]),
+            None => cargo(&["build"]),
+        };
         command
             .current_dir(workspace().join("tests/targets"))
             .args([
@@ -93,7 +106,7 @@ impl Build {
         if self.enabled {
             command.args(["--features", "profile"]);
         }
-        let built = artifact(&mut command, self.package);
+        let built = artifact(&mut command, self.test.unwrap_or(self.package));
         self.put_aside(&built, &folder)
     }
 
@@ -125,7 +138,7 @@ pub fn exoscope() -> &'static Path {
     BUILT.get_or_init(|| match std::env::var_os("EXOSCOPE") {
         Some(path) => path.into(),
         None => {
-            let mut command = cargo("build");
+            let mut command = cargo(&["build"]);
             command
                 .current_dir(workspace())
                 .args(["--release", "--package", "exoscope-agent"]);
@@ -143,7 +156,7 @@ fn workspace() -> &'static Path {
 
 /// Where cargo puts what it builds of the workspace.
 fn target_directory() -> PathBuf {
-    let mut command = cargo("metadata");
+    let mut command = cargo(&["metadata"]);
     command
         .current_dir(workspace())
         .args(["--no-deps", "--format-version", "1"]);
@@ -154,10 +167,10 @@ fn target_directory() -> PathBuf {
         .into()
 }
 
-fn cargo(command: &str) -> Command {
+fn cargo(arguments: &[&str]) -> Command {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
     let mut process = Command::new(cargo);
-    process.arg(command);
+    process.args(arguments);
     process
 }
 

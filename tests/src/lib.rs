@@ -2,8 +2,9 @@
 //!
 //! A test builds a target like a user builds it ([`build`]), starts it and the agent as processes
 //! ([`process`], [`agent`]), and compares what the target says it did ([`calls`]) with the rows
-//! that the agent wrote ([`database`]), exactly. [`memory`] looks into a running target, to see
-//! that nothing stayed attached. [`trees`] is the property test's part.
+//! that the agent wrote ([`database`]), exactly: by their numbers, or row by row ([`forest`]).
+//! [`trees`] is the property test's part. [`memory`] looks into a running target, to see that nothing
+//! stayed attached.
 //!
 //! Everything that is waited for is waited for at most [`PATIENCE`]: a hang fails by name.
 
@@ -11,6 +12,7 @@ pub mod agent;
 pub mod build;
 pub mod calls;
 pub mod database;
+pub mod forest;
 pub mod lines;
 pub mod memory;
 pub mod process;

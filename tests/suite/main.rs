@@ -7,6 +7,7 @@ mod disabled;
 mod doctor;
 mod ends;
 mod files;
+mod kinds;
 mod losses;
 mod parents;
 mod property;
