@@ -11,6 +11,7 @@ pub mod capture;
 pub mod cli;
 pub mod event;
 pub mod flamegraph;
+pub mod kernel_types;
 pub mod preflight;
 pub mod query;
 pub mod report;

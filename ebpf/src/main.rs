@@ -23,6 +23,7 @@ mod marker;
 mod off_cpu;
 mod sample;
 mod table;
+mod tasks;
 mod totals;
 
 #[cfg(not(test))]

@@ -4,6 +4,7 @@
 //! thousand single uprobes takes minutes, one link takes milliseconds. A link lives as long as its
 //! descriptor, so the kernel detaches everything even where the agent is killed.
 
+pub mod iterator;
 mod log;
 pub mod programs;
 pub mod sampling;

@@ -14,7 +14,8 @@ use super::sampling::Sampling;
 use super::sys::{self, LoadError};
 
 /// The BPF object that is part of this program.
-static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/exoscope.bpf.o"));
+pub(super) static OBJECT: &[u8] =
+    aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/exoscope.bpf.o"));
 
 /// What the programs are told before they are loaded.
 #[derive(Clone, Debug)]

@@ -1,8 +1,9 @@
-//! The three `bpf` commands that aya does not wrap: loading a program for a `uprobe_multi` link,
-//! creating that link, and creating a ring buffer by itself.
+//! The `bpf` commands that aya does not wrap: loading a program for a `uprobe_multi` link, creating
+//! that link, and creating a ring buffer by itself; and loading an iterator without the rest of its
+//! object, and linking it to one process.
 //!
-//! Newer releases of aya have the link, still without the offsets of semaphores; this file shrinks
-//! when they do.
+//! Newer releases of aya have the first link, still without the offsets of semaphores; this file
+//! shrinks when they do.
 
 use std::ffi::{CStr, CString};
 use std::io;
@@ -15,6 +16,8 @@ use aya_obj::generated::{
 
 /// Bytes of the verifier's log that are kept.
 const LOG_SIZE: usize = 1 << 20;
+/// Programs only read the map.
+const BPF_F_RDONLY_PROG: u32 = 1 << 7;
 
 /// A program that the kernel refused.
 #[derive(Debug)]
@@ -40,11 +43,11 @@ pub struct MultiTarget<'a> {
     pub pid: u32,
 }
 
-/// Runs a `bpf` command that gives back a file descriptor.
-fn bpf_fd(command: bpf_cmd, attr: &mut bpf_attr) -> io::Result<OwnedFd> {
+/// Runs a `bpf` command.
+fn bpf(command: bpf_cmd, attr: &mut bpf_attr) -> io::Result<libc::c_long> {
     // SAFETY: `attr` is a whole `bpf_attr`, and what its pointers point at outlives the call: every
     // caller holds it.
-    let fd = unsafe {
+    let result = unsafe {
         libc::syscall(
             libc::SYS_bpf,
             command as libc::c_long,
@@ -52,9 +55,16 @@ fn bpf_fd(command: bpf_cmd, attr: &mut bpf_attr) -> io::Result<OwnedFd> {
             size_of::<bpf_attr>(),
         )
     };
-    if fd < 0 {
-        return Err(io::Error::last_os_error());
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(result)
     }
+}
+
+/// Runs a `bpf` command that gives back a file descriptor.
+fn bpf_fd(command: bpf_cmd, attr: &mut bpf_attr) -> io::Result<OwnedFd> {
+    let fd = bpf(command, attr)?;
     // SAFETY: the kernel has just made this descriptor for us, close-on-exec.
     Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
 }
@@ -73,9 +83,31 @@ pub fn load_program(
     instructions: &[bpf_insn],
     license: &CStr,
 ) -> Result<OwnedFd, LoadError> {
-    load_with_log(name, instructions, license, &mut []).or_else(|source| {
+    load_for(Purpose::UprobeMulti, name, instructions, license)
+}
+
+/// What a program is loaded for.
+#[derive(Clone, Copy, Debug)]
+pub enum Purpose {
+    /// A `uprobe_multi` link.
+    UprobeMulti,
+    /// An iterator of the kind that the kernel's function of this number stands for.
+    Iterator(u32),
+}
+
+/// Loads a program.
+///
+/// # Errors
+/// As [`load_program`].
+pub fn load_for(
+    purpose: Purpose,
+    name: &str,
+    instructions: &[bpf_insn],
+    license: &CStr,
+) -> Result<OwnedFd, LoadError> {
+    load_with_log(purpose, name, instructions, license, &mut []).or_else(|source| {
         let mut log = vec![0; LOG_SIZE];
-        load_with_log(name, instructions, license, &mut log).map_err(|_| {
+        load_with_log(purpose, name, instructions, license, &mut log).map_err(|_| {
             let end = log.iter().position(|&byte| byte == 0).unwrap_or(log.len());
             let log = String::from_utf8_lossy(&log[..end]).into_owned();
             LoadError { source, log }
@@ -84,6 +116,7 @@ pub fn load_program(
 }
 
 fn load_with_log(
+    purpose: Purpose,
     name: &str,
     instructions: &[bpf_insn],
     license: &CStr,
@@ -92,8 +125,21 @@ fn load_with_log(
     let mut attr = zeroed_attr();
     // SAFETY: writing the fields of one variant of a zeroed union.
     let load = unsafe { &mut attr.__bindgen_anon_3 };
-    load.prog_type = bpf_prog_type::BPF_PROG_TYPE_KPROBE as u32;
-    load.expected_attach_type = bpf_attach_type::BPF_TRACE_UPROBE_MULTI as u32;
+    let (program_type, attach_type) = match purpose {
+        Purpose::UprobeMulti => (
+            bpf_prog_type::BPF_PROG_TYPE_KPROBE,
+            bpf_attach_type::BPF_TRACE_UPROBE_MULTI,
+        ),
+        Purpose::Iterator(kind) => {
+            load.attach_btf_id = kind;
+            (
+                bpf_prog_type::BPF_PROG_TYPE_TRACING,
+                bpf_attach_type::BPF_TRACE_ITER,
+            )
+        }
+    };
+    load.prog_type = program_type as u32;
+    load.expected_attach_type = attach_type as u32;
     load.insns = instructions.as_ptr() as u64;
     load.insn_cnt = instructions.len() as u32;
     load.license = license.as_ptr() as u64;
@@ -164,20 +210,78 @@ pub fn set_inner_map(outer: BorrowedFd<'_>, index: u32, inner: BorrowedFd<'_>) -
     update.map_fd = outer.as_raw_fd() as u32;
     update.key = (&raw const index) as u64;
     update.__bindgen_anon_1.value = (&raw const value) as u64;
-    // SAFETY: `attr` is whole, and its pointers point at locals of this function.
-    let result = unsafe {
-        libc::syscall(
-            libc::SYS_bpf,
-            bpf_cmd::BPF_MAP_UPDATE_ELEM as libc::c_long,
-            &raw mut attr,
-            size_of::<bpf_attr>(),
-        )
+    bpf(bpf_cmd::BPF_MAP_UPDATE_ELEM, &mut attr).map(|_| ())
+}
+
+/// `bpf_iter_link_info` of the kernel for tasks.
+#[repr(C)]
+struct TaskLinkInfo {
+    tid: u32,
+    pid: u32,
+    pidfd: u32,
+}
+
+/// Links an iterator over tasks to the threads of the process behind `pidfd`.
+///
+/// # Errors
+/// What the kernel said: `EINVAL` before Linux 6.1.
+pub fn create_task_link(program: BorrowedFd<'_>, pidfd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let info = TaskLinkInfo {
+        tid: 0,
+        pid: 0,
+        pidfd: pidfd.as_raw_fd() as u32,
     };
-    if result < 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(())
+    let mut attr = zeroed_attr();
+    attr.link_create.__bindgen_anon_1.prog_fd = program.as_raw_fd() as u32;
+    attr.link_create.attach_type = bpf_attach_type::BPF_TRACE_ITER as u32;
+    // SAFETY: writing the fields of one variant of a zeroed union.
+    let iterator = unsafe { &mut attr.link_create.__bindgen_anon_3.__bindgen_anon_1 };
+    iterator.iter_info = (&raw const info) as u64;
+    iterator.iter_info_len = size_of::<TaskLinkInfo>() as u32;
+    bpf_fd(bpf_cmd::BPF_LINK_CREATE, &mut attr)
+}
+
+/// Begins one iteration: what the program writes is read from the descriptor.
+///
+/// # Errors
+/// What the kernel said.
+pub fn create_iterator(link: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let mut attr = zeroed_attr();
+    attr.iter_create.link_fd = link.as_raw_fd() as u32;
+    bpf_fd(bpf_cmd::BPF_ITER_CREATE, &mut attr)
+}
+
+/// Creates the map of a program's constants. Nobody can change it any more.
+///
+/// # Errors
+/// What the kernel said.
+pub fn create_constants(name: &str, constants: &[u8]) -> io::Result<OwnedFd> {
+    let mut attr = zeroed_attr();
+    // SAFETY: writing the fields of one variant of a zeroed union.
+    let create = unsafe { &mut attr.__bindgen_anon_1 };
+    create.map_type = bpf_map_type::BPF_MAP_TYPE_ARRAY as u32;
+    create.key_size = size_of::<u32>() as u32;
+    create.value_size = constants.len() as u32;
+    create.max_entries = 1;
+    create.map_flags = BPF_F_RDONLY_PROG;
+    for (to, from) in create.map_name[..15].iter_mut().zip(name.as_bytes()) {
+        *to = *from as libc::c_char;
     }
+    let map = bpf_fd(bpf_cmd::BPF_MAP_CREATE, &mut attr)?;
+
+    let key = 0_u32;
+    let mut attr = zeroed_attr();
+    // SAFETY: writing the fields of one variant of a zeroed union.
+    let update = unsafe { &mut attr.__bindgen_anon_2 };
+    update.map_fd = map.as_raw_fd() as u32;
+    update.key = (&raw const key) as u64;
+    update.__bindgen_anon_1.value = constants.as_ptr() as u64;
+    bpf(bpf_cmd::BPF_MAP_UPDATE_ELEM, &mut attr)?;
+
+    let mut attr = zeroed_attr();
+    attr.__bindgen_anon_2.map_fd = map.as_raw_fd() as u32;
+    bpf(bpf_cmd::BPF_MAP_FREEZE, &mut attr)?;
+    Ok(map)
 }
 
 #[cfg(test)]
