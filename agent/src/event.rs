@@ -6,6 +6,8 @@ pub use exoscope_abi::Outcome;
 use exoscope_abi::table;
 use exoscope_abi::totals::HISTOGRAM_BUCKETS;
 
+use crate::stats::sample::Snapshot;
+
 /// A function that the session may see calls of. Its index in the session's list is the
 /// `function` of every event.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -242,4 +244,6 @@ pub struct Batch {
     pub samples: Samples,
     /// Agent events.
     pub events: Vec<AgentEvent>,
+    /// Process and threads at one moment each.
+    pub stats: Vec<Snapshot>,
 }

@@ -8,6 +8,7 @@
 
 pub mod attach;
 pub mod capture;
+pub mod cgroup;
 pub mod cli;
 pub mod event;
 pub mod flamegraph;
@@ -17,5 +18,6 @@ pub mod query;
 pub mod report;
 pub mod sample;
 pub mod session;
+pub mod stats;
 pub mod store;
 pub mod target;

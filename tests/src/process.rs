@@ -87,11 +87,21 @@ impl Process {
     /// # Panics
     /// Where it has ended.
     pub fn go_on(&mut self) {
+        self.tell("");
+    }
+
+    /// Writes a line to its standard input.
+    ///
+    /// # Panics
+    /// Where it has ended.
+    pub fn tell(&mut self, line: &str) {
         let stdin = self
             .stdin
             .as_mut()
             .expect("its standard input is open until it ends");
-        stdin.write_all(b"\n").expect("it runs");
+        stdin
+            .write_all(format!("{line}\n").as_bytes())
+            .expect("it runs");
     }
 
     /// Sends a signal.

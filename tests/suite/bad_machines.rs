@@ -22,6 +22,7 @@ const SYS_BPF: i64 = 321;
 /// Commands of `bpf`, from `linux/bpf.h`.
 const BPF_PROG_LOAD: u64 = 5;
 const BPF_LINK_CREATE: u64 = 28;
+const BPF_ITER_CREATE: u64 = 33;
 /// Errors, from `asm-generic/errno.h`.
 const EPERM: u32 = 1;
 const EINVAL: u32 = 22;
@@ -87,6 +88,11 @@ fn filtered(only: Option<u64>, errno: u32) -> impl Fn(Command) -> Command {
         without_bpf(&mut command, only, errno);
         command
     }
+}
+
+/// An agent on a machine where BPF can't iterate over threads.
+pub fn without_iterators(command: Command) -> Command {
+    filtered(Some(BPF_ITER_CREATE), EPERM)(command)
 }
 
 #[test]

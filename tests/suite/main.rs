@@ -15,6 +15,7 @@ mod refusal;
 mod samples;
 mod selection;
 mod self_times;
+mod stats;
 mod tools;
 mod variants;
 

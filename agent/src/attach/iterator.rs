@@ -183,6 +183,8 @@ fn decode(bytes: &[u8], sizes: &[u32; MEMBERS]) -> Option<TaskRecord> {
 mod tests {
     use super::*;
     use rustix::process::{PidfdFlags, getpid, pidfd_open};
+    use std::sync::Barrier;
+    use std::thread::Builder;
 
     fn over_this_process() -> TaskIterator {
         let pidfd = pidfd_open(getpid(), PidfdFlags::empty()).unwrap();
@@ -198,24 +200,22 @@ mod tests {
     #[test]
     fn every_thread_of_the_process_is_seen_with_its_name() {
         let iterator = over_this_process();
-        let (stop, wait) = std::sync::mpsc::channel::<()>();
-        let wait = std::sync::Arc::new(std::sync::Mutex::new(wait));
-        let threads: Vec<_> = (0..300)
-            .map(|number| {
-                let wait = std::sync::Arc::clone(&wait);
-                let run = move || wait.lock().unwrap().recv().is_ok();
-                let builder = std::thread::Builder::new().name(format!("seen-{number}"));
-                builder.stack_size(65536).spawn(run).unwrap()
-            })
-            .collect();
-        std::thread::sleep(std::time::Duration::from_millis(50));
-        let began = std::time::Instant::now();
-        let records = iterator.read(&mut Vec::new()).unwrap();
-        eprintln!("{} threads in {:?}", records.len(), began.elapsed());
-        drop(stop);
-        for thread in threads {
-            thread.join().unwrap();
-        }
+        let (begun, stop) = (Barrier::new(301), Barrier::new(301));
+        let records = std::thread::scope(|scope| {
+            for number in 0..300 {
+                let wait = || {
+                    begun.wait();
+                    stop.wait();
+                };
+                let builder = Builder::new().name(format!("seen-{number}"));
+                builder.stack_size(65536).spawn_scoped(scope, wait).unwrap();
+            }
+            // A thread names itself when it begins.
+            begun.wait();
+            let records = iterator.read(&mut Vec::new());
+            stop.wait();
+            records.unwrap()
+        });
         for number in 0..300 {
             let name = format!("seen-{number}\0");
             let named = records

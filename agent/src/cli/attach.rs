@@ -15,6 +15,10 @@ use crate::session::{self, Markers, Options};
 use crate::target::process::Target;
 use crate::target::select::Selection;
 
+/// Bounds of `--stats-interval`.
+const SHORTEST_INTERVAL: Duration = Duration::from_millis(1);
+const LONGEST_INTERVAL: Duration = Duration::from_secs(86_400);
+
 /// Options of `exoscope attach`.
 #[derive(Debug, Parser)]
 pub struct Args {
@@ -67,6 +71,10 @@ pub struct CaptureArgs {
     /// Memory of all ring buffers together, for example 64MiB.
     #[arg(long, value_name = "BYTES", default_value_t = bytesize::ByteSize(DEFAULT_RING_BYTES))]
     ring_size: bytesize::ByteSize,
+    /// How often memory, CPU time and threads of the target are looked at, in milliseconds (or with
+    /// a unit, such as 1s); 0 for never.
+    #[arg(long, value_name = "MS", default_value = "100", value_parser = interval)]
+    stats_interval: Interval,
     /// End the session after this time, for example 500ms, 30s or 5m.
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     duration: Option<Duration>,
@@ -76,6 +84,28 @@ pub struct CaptureArgs {
     /// Print a summary of the session to standard output as JSON.
     #[arg(long)]
     json: bool,
+}
+
+/// What `--stats-interval` takes.
+#[derive(Clone, Copy, Debug)]
+struct Interval(Option<Duration>);
+
+fn interval(text: &str) -> Result<Interval, String> {
+    let interval = match text.parse() {
+        Ok(milliseconds) => Duration::from_millis(milliseconds),
+        Err(_) => humantime::parse_duration(text)
+            .map_err(|error| format!("it is neither milliseconds nor a time ({error})"))?,
+    };
+    if interval > LONGEST_INTERVAL {
+        return Err("it is more than a day".to_owned());
+    }
+    if interval.is_zero() {
+        return Ok(Interval(None));
+    }
+    if interval < SHORTEST_INTERVAL {
+        return Err("less than 1 ms is not possible".to_owned());
+    }
+    Ok(Interval(Some(interval)))
 }
 
 /// What `--capture` takes.
@@ -106,6 +136,7 @@ impl CaptureArgs {
                 hertz: self.sample.unwrap_or(0),
                 off_cpu: self.off_cpu,
             },
+            stats_interval: self.stats_interval.0,
             duration: self.duration,
             quiet: self.quiet,
             command_line: std::env::args().skip(1).collect::<Vec<_>>().join(" "),

@@ -351,6 +351,13 @@ impl Engine {
         }
     }
 
+    /// Hands batches to the writer from another thread, which has to end before
+    /// [`Self::finish`]; says whether the writer takes more.
+    pub fn sender(&self) -> impl FnMut(Batch) -> bool + Send + 'static {
+        let sender = self.sender.clone();
+        move |batch| sender.send(Message::Batch(Box::new(batch))).is_ok()
+    }
+
     /// Records something that happened.
     pub fn record(&self, happened: Vec<AgentEvent>) {
         let _ = self.sender.send(Message::Batch(Box::new(events(happened))));

@@ -22,6 +22,8 @@ use crate::event::{AgentEvent, Function, Level, OpenCall, Outcome};
 use crate::preflight::checks;
 use crate::preflight::self_test::SelfTest;
 use crate::report::human;
+use crate::stats::sampler::Sampler;
+use crate::stats::source::Subject;
 use crate::store::{ProcessInfo, SessionInfo, Store};
 use crate::target::launch::Launched;
 use crate::target::process::Target;
@@ -61,6 +63,8 @@ pub struct Options {
     pub ring_bytes: u64,
     /// What is sampled.
     pub sampling: Sampling,
+    /// How often process and threads are sampled, if at all.
+    pub stats_interval: Option<Duration>,
     /// How long at most.
     pub duration: Option<Duration>,
     /// Say nothing but errors.
@@ -119,6 +123,8 @@ pub fn run(words: &[String], options: &Options) -> Result<Summary> {
     let target = Target::open(launched.pid())?;
     let modules = with_libraries(modules(&target)?, options)?;
     let session = Session::begin(target, &modules, options)?;
+    // What it has before its `main` is where its figures begin.
+    session.sample_now();
     launched.release()?;
     session.watch(Some(launched))
 }
@@ -201,6 +207,7 @@ struct Session<'a> {
     byte: MarkerByte,
     output: PathBuf,
     engine: Engine,
+    sampler: Option<Sampler>,
     failure: tokio::sync::oneshot::Receiver<()>,
     /// Taken when the wait begins.
     signals: Option<Signals>,
@@ -243,6 +250,7 @@ impl<'a> Session<'a> {
         let (mut engine, failure) = Engine::start(attachment, store, &plan, modules)?;
         engine.announce_functions();
         engine.attachment.set_phase(Phase::Capturing)?;
+        let sampler = sampler(&target, options, &engine)?;
         let line = Line::new(engine.progress.clone(), &output, options.quiet);
         let began = Instant::now();
         let session = Self {
@@ -251,6 +259,7 @@ impl<'a> Session<'a> {
             byte,
             output,
             engine,
+            sampler,
             failure,
             signals,
             line,
@@ -308,6 +317,13 @@ impl<'a> Session<'a> {
         self.engine.record(events);
     }
 
+    /// Has a sample taken, where that is asked for.
+    fn sample_now(&self) {
+        if let Some(sampler) = &self.sampler {
+            sampler.look();
+        }
+    }
+
     fn say(&self, sentence: &str) {
         if !self.options.quiet {
             self.line.say(sentence);
@@ -341,6 +357,9 @@ impl<'a> Session<'a> {
         self.line.clear();
         let duration = self.began.elapsed();
         let progress = self.engine.progress.clone();
+        if let Some(sampler) = self.sampler.take() {
+            sampler.stop();
+        }
         let (mut store, written) = self.engine.finish(end.outcome(), end.at_ns)?;
         let finished = store.finish(&end.for_store());
         if let Err(error) = written.and(finished) {
@@ -380,6 +399,10 @@ impl Watched for Session<'_> {
         &mut self.failure
     }
 
+    fn target_has_ended(&mut self) {
+        self.sample_now();
+    }
+
     fn tick(&mut self) {
         self.engine.attachment.print_log();
         self.line.tick();
@@ -408,6 +431,19 @@ impl Summary {
             lost => format!("{lost} LOST (a larger --ring-size helps)"),
         };
         format!("{calls} calls in {seconds:.1} s, {lost}; `exoscope report {file}` sums them up")
+    }
+}
+
+/// The thread that samples the target, where that is asked for.
+fn sampler(target: &Target, options: &Options, engine: &Engine) -> Result<Option<Sampler>> {
+    let Some(interval) = options.stats_interval else {
+        return Ok(None);
+    };
+    match Subject::of(target) {
+        Ok(subject) => Sampler::start(subject, interval, engine.sender()).map(Some),
+        // Its end is told by itself.
+        Err(_) if target.has_ended() => Ok(None),
+        Err(error) => Err(error),
     }
 }
 

@@ -31,6 +31,8 @@ pub trait Watched {
     fn tick(&mut self);
     /// Called a few times a second: the target may have loaded a library.
     fn look_for_modules(&mut self);
+    /// The target has ended, and nobody here has waited for it yet.
+    fn target_has_ended(&mut self);
 }
 
 /// Hears the signals that end a session. Made before there is a file: a Ctrl-C from then on ends the
@@ -125,7 +127,7 @@ async fn until_end(
     loop {
         tokio::select! {
             biased;
-            _ = ended.readable() => return Ok(target_ended(watched.target(), launched).await),
+            _ = ended.readable() => return Ok(target_ended(watched, launched).await),
             _ = interrupts.recv() => {
                 if !std::mem::take(&mut left_to_program) {
                     return Ok(End::now("interrupted"));
@@ -152,14 +154,15 @@ async fn until(deadline: Option<Instant>) {
     }
 }
 
-async fn target_ended(target: &Target, launched: Option<&Launched>) -> End {
+async fn target_ended(watched: &mut impl Watched, launched: Option<&Launched>) -> End {
     let mut end = End {
         target_ended: true,
         ..End::now("the target ended")
     };
+    watched.target_has_ended();
     let status = match launched {
         Some(program) => program_status(program).await,
-        None => target.exit_info(),
+        None => watched.target().exit_info(),
     };
     end.exit_status = status.map(launch::End::status);
     end.reason = match status {

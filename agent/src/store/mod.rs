@@ -18,6 +18,7 @@ mod durations;
 mod fields;
 mod open_calls;
 mod samples;
+mod stats;
 mod tally;
 #[cfg(test)]
 pub(crate) mod tests;

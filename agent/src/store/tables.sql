@@ -174,6 +174,74 @@ CREATE TABLE sample (
   off_ns INTEGER                   -- how long the thread had been off the CPU; NULL for a running one
 ) STRICT;
 
+-- The target at one moment. A figure is NULL where no source told it; counts and times grow from the
+-- beginning of the process, of its control group, or of the machine. What each is:
+-- agent/src/stats/sample.rs.
+CREATE TABLE process_stat (
+  sample_id INTEGER PRIMARY KEY,
+  session_id INTEGER NOT NULL,
+  at_ns INTEGER NOT NULL,          -- CLOCK_MONOTONIC
+  source TEXT NOT NULL,            -- who answered, joined by +
+  rss_bytes INTEGER,
+  anon_bytes INTEGER,
+  file_bytes INTEGER,
+  shared_bytes INTEGER,
+  swap_bytes INTEGER,
+  peak_rss_bytes INTEGER,
+  cpu_user_ns INTEGER,
+  cpu_system_ns INTEGER,
+  runqueue_ns INTEGER,
+  blocked_ns INTEGER,
+  minor_faults INTEGER,
+  major_faults INTEGER,
+  voluntary_switches INTEGER,
+  involuntary_switches INTEGER,
+  threads INTEGER,
+  file_descriptors INTEGER,
+  read_bytes INTEGER,
+  written_bytes INTEGER,
+  syscall_read_bytes INTEGER,
+  syscall_written_bytes INTEGER,
+  cpu_pressure_some_ns INTEGER,
+  cpu_pressure_full_ns INTEGER,
+  memory_pressure_some_ns INTEGER,
+  memory_pressure_full_ns INTEGER,
+  io_pressure_some_ns INTEGER,
+  io_pressure_full_ns INTEGER,
+  cgroup_cpu_pressure_some_ns INTEGER,
+  cgroup_cpu_pressure_full_ns INTEGER,
+  cgroup_memory_pressure_some_ns INTEGER,
+  cgroup_memory_pressure_full_ns INTEGER,
+  cgroup_io_pressure_some_ns INTEGER,
+  cgroup_io_pressure_full_ns INTEGER,
+  cgroup_memory_bytes INTEGER,
+  cgroup_memory_limit_bytes INTEGER,
+  cgroup_high_events INTEGER,
+  cgroup_max_events INTEGER,
+  cgroup_oom_kills INTEGER
+) STRICT;
+
+-- A thread of the target that lived in a session.
+CREATE TABLE thread (
+  thread_id INTEGER PRIMARY KEY,
+  session_id INTEGER NOT NULL,
+  tid INTEGER NOT NULL,
+  name TEXT NOT NULL,              -- the last one it had
+  start_ns INTEGER NOT NULL,       -- CLOCK_MONOTONIC
+  end_sample_id INTEGER            -- the first sample in which it was gone
+) STRICT;
+
+-- A thread that had run, or was new, when a sample was taken. Until its next row nothing changes.
+CREATE TABLE thread_stat (
+  thread_id INTEGER NOT NULL,
+  sample_id INTEGER NOT NULL,
+  cpu_ns INTEGER NOT NULL,
+  runqueue_ns INTEGER NOT NULL,
+  voluntary_switches INTEGER NOT NULL,
+  involuntary_switches INTEGER NOT NULL,
+  PRIMARY KEY (thread_id, sample_id)
+) STRICT, WITHOUT ROWID;
+
 -- What the agent did or met, in words.
 CREATE TABLE agent_event (
   session_id INTEGER NOT NULL,

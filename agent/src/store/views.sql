@@ -251,15 +251,46 @@ FROM stack;
 CREATE VIEW frames AS
 SELECT frame_id, function, file, line, module, inlined FROM frame;
 
--- Not recorded yet: these views have their columns and no rows.
+-- The target every --stats-interval. Counts and times grow, so that the difference of two rows is
+-- what happened between them. blocked_ns is the sum over its threads.
 CREATE VIEW process_stats AS
-SELECT NULL AS session_id, NULL AS pid, NULL AS at_ns, NULL AS rss_bytes, NULL AS anon_bytes,
-  NULL AS swap_bytes, NULL AS cpu_user_ns, NULL AS cpu_system_ns, NULL AS minor_faults,
-  NULL AS major_faults, NULL AS voluntary_switches, NULL AS involuntary_switches, NULL AS threads,
-  NULL AS source
-WHERE false;
+SELECT
+  s.session_id, p.pid, s.at_ns,
+  s.rss_bytes, s.anon_bytes, s.swap_bytes, s.cpu_user_ns, s.cpu_system_ns, s.minor_faults,
+  s.major_faults, s.voluntary_switches, s.involuntary_switches, s.threads,
+  s.source,
+  s.file_bytes, s.shared_bytes, s.peak_rss_bytes, s.runqueue_ns, s.blocked_ns,
+  s.file_descriptors, s.read_bytes, s.written_bytes, s.syscall_read_bytes,
+  s.syscall_written_bytes, s.cpu_pressure_some_ns, s.cpu_pressure_full_ns,
+  s.memory_pressure_some_ns, s.memory_pressure_full_ns, s.io_pressure_some_ns,
+  s.io_pressure_full_ns, s.cgroup_cpu_pressure_some_ns, s.cgroup_cpu_pressure_full_ns,
+  s.cgroup_memory_pressure_some_ns, s.cgroup_memory_pressure_full_ns,
+  s.cgroup_io_pressure_some_ns, s.cgroup_io_pressure_full_ns, s.cgroup_memory_bytes,
+  s.cgroup_memory_limit_bytes, s.cgroup_high_events, s.cgroup_max_events, s.cgroup_oom_kills
+FROM process_stat s LEFT JOIN process p ON p.session_id = s.session_id;
 
+-- Each thread in each of these rows. blocked_ns is the time since the thread began less cpu_ns and
+-- runqueue_ns. The kernel tells a wait for a CPU when it is over: until then it counts as blocked.
 CREATE VIEW thread_stats AS
-SELECT NULL AS session_id, NULL AS pid, NULL AS tid, NULL AS name, NULL AS at_ns, NULL AS cpu_ns,
-  NULL AS runqueue_ns, NULL AS blocked_ns
-WHERE false;
+WITH step AS (
+  SELECT *, lead(sample_id) OVER (PARTITION BY thread_id ORDER BY sample_id) AS next_id
+  FROM thread_stat
+)
+SELECT
+  t.session_id,
+  p.pid,
+  t.tid,
+  t.name,
+  s.at_ns,
+  step.cpu_ns,
+  step.runqueue_ns,
+  max(0, s.at_ns - t.start_ns - step.cpu_ns - step.runqueue_ns) AS blocked_ns,
+  step.voluntary_switches,
+  step.involuntary_switches,
+  t.start_ns
+FROM step
+JOIN thread t ON t.thread_id = step.thread_id
+JOIN process_stat s ON s.sample_id >= step.sample_id
+  AND s.sample_id < coalesce(step.next_id, t.end_sample_id, 9223372036854775807)
+  AND s.session_id = t.session_id AND s.threads IS NOT NULL
+LEFT JOIN process p ON p.session_id = t.session_id;

@@ -9,7 +9,7 @@ use super::details::{self, Texts};
 use super::durations::Durations;
 use super::open_calls::OpenCalls;
 use super::tally::Tally;
-use super::{Session, Store, calls, counts, fields, integer, open_calls, samples, session};
+use super::{Session, Store, calls, counts, fields, integer, open_calls, samples, session, stats};
 use crate::event::{AgentEvent, Batch, Level, UnmatchedExit};
 
 /// What the store remembers of earlier batches. Only a commit changes it.
@@ -21,6 +21,7 @@ pub(super) struct Memory {
     samples: samples::Numbers,
     /// Sum of all kernel counts by `function_id`: they only grow, so an equal sum means no change.
     counted: HashMap<i64, u64>,
+    stats: Option<stats::Numbers>,
 }
 
 impl Store {
@@ -58,6 +59,7 @@ impl Store {
         fields::insert(&transaction, session, &batch.fields)?;
         insert_unmatched(&transaction, session, &batch.unmatched)?;
         insert_events(&transaction, session, &batch.events)?;
+        let stats = stats::insert(&transaction, session, memory.stats, &batch.stats)?;
         let sampled = samples::insert(&transaction, session, &memory.samples, &batch.samples)?;
         let open = match &batch.open {
             Some(open) => {
@@ -90,6 +92,7 @@ impl Store {
             memory.open = open;
         }
         memory.counted.extend(counted);
+        memory.stats = stats;
         self.written = true;
         Ok(())
     }

@@ -3,6 +3,7 @@
 mod derived;
 mod file;
 mod rows;
+mod stats;
 
 use std::path::{Path, PathBuf};
 

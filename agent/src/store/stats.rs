@@ -1,0 +1,130 @@
+//! Samples of the target: a row of `process_stat` for each, and rows of `thread_stat` for the threads
+//! that ran since the last one. What a thread that did not run would say again, the view computes.
+
+use anyhow::Result;
+use rusqlite::types::Value;
+use rusqlite::{Connection, params, params_from_iter};
+
+use super::{Session, integer};
+use crate::stats::sample::{Figures, Snapshot, ThreadStep};
+
+/// Numbers of the file that are taken.
+#[derive(Clone, Copy, Debug)]
+pub struct Numbers {
+    /// Number of the last sample.
+    sample: i64,
+    /// Added to a thread's number in the session.
+    thread_base: i64,
+}
+
+/// Writes samples. `before` is what the last call gave back; gives back what the next one needs.
+///
+/// # Errors
+/// Where SQLite can't write.
+pub fn insert(
+    connection: &Connection,
+    session: &Session,
+    before: Option<Numbers>,
+    samples: &[Snapshot],
+) -> Result<Option<Numbers>> {
+    if samples.is_empty() {
+        return Ok(before);
+    }
+    let mut numbers = match before {
+        Some(numbers) => numbers,
+        None => Numbers::of(connection)?,
+    };
+    for sample in samples {
+        numbers.sample += 1;
+        insert_process(connection, session, numbers.sample, sample)?;
+        for step in &sample.threads {
+            insert_step(connection, session, numbers, step)?;
+        }
+        let mut end = connection
+            .prepare_cached("UPDATE thread SET end_sample_id = ?2 WHERE thread_id = ?1")?;
+        for thread in &sample.ended {
+            end.execute(params![numbers.thread(*thread), numbers.sample])?;
+        }
+    }
+    Ok(Some(numbers))
+}
+
+impl Numbers {
+    /// Those of the file before this session.
+    fn of(connection: &Connection) -> Result<Self> {
+        let last = |column: &str, table: &str| {
+            let sql = format!("SELECT coalesce(max({column}), 0) FROM {table}");
+            connection.query_row(&sql, [], |row| row.get(0))
+        };
+        Ok(Self {
+            sample: last("sample_id", "process_stat")?,
+            thread_base: last("thread_id", "thread")? + 1,
+        })
+    }
+
+    fn thread(self, number: u32) -> i64 {
+        self.thread_base + i64::from(number)
+    }
+}
+
+fn insert_process(
+    connection: &Connection,
+    session: &Session,
+    id: i64,
+    sample: &Snapshot,
+) -> Result<()> {
+    let columns = Figures::COLUMNS;
+    let sql = format!(
+        "INSERT INTO process_stat (sample_id, session_id, at_ns, source, {}) VALUES (?, ?, ?, ?{})",
+        columns.join(", "),
+        ", ?".repeat(columns.len())
+    );
+    let first = [
+        Value::Integer(id),
+        Value::Integer(session.id),
+        Value::Integer(integer(sample.at_ns)),
+        Value::Text(sample.source.clone()),
+    ];
+    let figures = sample.figures.values();
+    let figures =
+        figures.map(|value| value.map_or(Value::Null, |value| Value::Integer(integer(value))));
+    connection
+        .prepare_cached(&sql)?
+        .execute(params_from_iter(first.into_iter().chain(figures)))?;
+    Ok(())
+}
+
+fn insert_step(
+    connection: &Connection,
+    session: &Session,
+    numbers: Numbers,
+    step: &ThreadStep,
+) -> Result<()> {
+    let thread = numbers.thread(step.number);
+    if let Some(name) = &step.name {
+        let name = name.to_string();
+        connection
+            .prepare_cached(
+                "INSERT INTO thread (thread_id, session_id, tid, name, start_ns)
+                 VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO UPDATE SET name = excluded.name",
+            )?
+            .execute(params![
+                thread,
+                session.id,
+                step.tid,
+                name,
+                integer(step.start_ns)
+            ])?;
+    }
+    connection
+        .prepare_cached("INSERT INTO thread_stat VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?
+        .execute(params![
+            thread,
+            numbers.sample,
+            integer(step.cpu_ns),
+            integer(step.runqueue_ns),
+            integer(step.switches.voluntary),
+            integer(step.switches.involuntary),
+        ])?;
+    Ok(())
+}

@@ -1,0 +1,95 @@
+//! A control group of a test.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::eventually;
+
+/// Where memory controllers are mounted, with the name of the limit: version 1, and version 2.
+const CONTROLLERS: [(&str, &str); 2] = [
+    ("/sys/fs/cgroup/memory", "memory.limit_in_bytes"),
+    ("/sys/fs/cgroup", "memory.max"),
+];
+
+/// Where version 2, which alone counts pressure, is mounted: by itself, or beside version 1.
+const PRESSURE: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
+
+/// A control group; removed when the test ends.
+pub struct Cgroup(PathBuf);
+
+impl Cgroup {
+    /// A group that may use so many bytes.
+    ///
+    /// # Panics
+    /// Where no memory controller is mounted, or this is not root.
+    pub fn limited(bytes: u64) -> Self {
+        let made =
+            |&(mount, limit): &(&str, &'static str)| Some((Self::made(mount, limit)?, limit));
+        let (group, limit) = CONTROLLERS
+            .iter()
+            .find_map(made)
+            .expect("a memory controller is mounted, and this is root");
+        group.write(limit, bytes);
+        group
+    }
+
+    /// A group whose pressure is counted.
+    ///
+    /// # Panics
+    /// Where version 2 is not mounted, or this is not root.
+    pub fn with_pressure() -> Self {
+        let made = |mount: &&str| Self::made(mount, "cpu.pressure");
+        let group = PRESSURE.iter().find_map(made);
+        group.expect("control groups of version 2 are mounted, and this is root")
+    }
+
+    /// A new group below `mount`; `None` where it has no such file.
+    fn made(mount: &str, file: &str) -> Option<Self> {
+        static MADE: AtomicU32 = AtomicU32::new(0);
+        let number = MADE.fetch_add(1, Ordering::Relaxed);
+        let name = format!("exoscope-test-{}-{number}", std::process::id());
+        let folder = Path::new(mount).join(&name);
+        fs::create_dir(&folder).ok()?;
+        if folder.join(file).exists() {
+            return Some(Self(folder));
+        }
+        // Another kind of hierarchy.
+        let _ = fs::remove_dir(&folder);
+        None
+    }
+
+    /// Where its files are.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    fn write(&self, file: &str, value: impl ToString) {
+        let file = self.0.join(file);
+        fs::write(&file, value.to_string())
+            .unwrap_or_else(|error| panic!("can't write {}: {error}", file.display()));
+    }
+
+    /// Puts a process into it.
+    pub fn add(&self, pid: u32) {
+        self.write("cgroup.procs", pid);
+    }
+
+    /// The file by which a process puts itself into it.
+    pub fn members(&self) -> PathBuf {
+        self.0.join("cgroup.procs")
+    }
+}
+
+impl Drop for Cgroup {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            // A process of a failed test may still be in it.
+            let _ = fs::remove_dir(&self.0);
+        } else {
+            eventually("the control group to be empty", || {
+                fs::remove_dir(&self.0).ok()
+            });
+        }
+    }
+}

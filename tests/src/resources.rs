@@ -1,0 +1,73 @@
+//! The target `resources`: it uses memory, CPU, threads and files on command, and says how much.
+
+use std::path::Path;
+
+use serde::Deserialize;
+
+use crate::process::Process;
+
+/// What `getrusage` said to the target of itself.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub struct Usage {
+    /// CPU time in user mode.
+    pub cpu_user_ns: i64,
+    /// CPU time in the kernel.
+    pub cpu_system_ns: i64,
+    /// Page faults without reading.
+    pub minor_faults: i64,
+    /// Page faults that read.
+    pub major_faults: i64,
+    /// Switches because a thread waited.
+    pub voluntary_switches: i64,
+    /// Switches because its turn was over.
+    pub involuntary_switches: i64,
+    /// The most memory that was ever resident.
+    pub peak_rss_bytes: i64,
+}
+
+/// The running target.
+pub struct Resources(pub Process);
+
+impl Resources {
+    /// Starts it.
+    pub fn start(binary: &Path) -> Self {
+        let mut process = Process::target(binary, &[]);
+        process.pauses_at("ready");
+        Self(process)
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.0.pid()
+    }
+
+    /// Has threads compute on one CPU, and gives back for how many nanoseconds they waited for it, summed.
+    ///
+    /// # Panics
+    /// Where it fails.
+    pub fn competes(&mut self, threads: u32, milliseconds: u32) -> (i64, Usage) {
+        self.0.tell(&format!("compete {threads} {milliseconds}"));
+        let answer = self.0.stdout.until("answer", |_| true);
+        let waited = answer
+            .strip_prefix("waited ")
+            .and_then(|ns| ns.parse().ok());
+        let waited = waited.unwrap_or_else(|| panic!("`compete` was answered by `{answer}`"));
+        (waited, self.answer("compete"))
+    }
+
+    /// Has a command carried out, and gives back what it has used since its beginning.
+    ///
+    /// # Panics
+    /// Where it fails.
+    pub fn does(&mut self, command: &str) -> Usage {
+        self.0.tell(command);
+        self.answer(command)
+    }
+
+    fn answer(&mut self, command: &str) -> Usage {
+        let answer = self.0.stdout.until("answer", |_| true);
+        let usage = answer.strip_prefix("used ");
+        let usage = usage.unwrap_or_else(|| panic!("`{command}` was answered by `{answer}`"));
+        serde_json::from_str(usage).expect("it tells what `getrusage` said")
+    }
+}

@@ -1,0 +1,90 @@
+//! What the kernel says of this process when it asks itself.
+
+use std::fmt;
+use std::time::Duration;
+
+/// `getrusage` of the process.
+pub struct Usage {
+    user: Duration,
+    system: Duration,
+    minor_faults: i64,
+    major_faults: i64,
+    voluntary_switches: i64,
+    involuntary_switches: i64,
+    peak_rss_kib: i64,
+}
+
+impl Usage {
+    /// What it has used so far.
+    pub fn of_this_process() -> Self {
+        // SAFETY: a `rusage` of zeros is one.
+        let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+        // SAFETY: `usage` is valid for the call to write.
+        let result = unsafe { libc::getrusage(libc::RUSAGE_SELF, &raw mut usage) };
+        assert_eq!(result, 0, "getrusage knows this process");
+        Self {
+            user: time(usage.ru_utime),
+            system: time(usage.ru_stime),
+            minor_faults: usage.ru_minflt,
+            major_faults: usage.ru_majflt,
+            voluntary_switches: usage.ru_nvcsw,
+            involuntary_switches: usage.ru_nivcsw,
+            peak_rss_kib: usage.ru_maxrss,
+        }
+    }
+}
+
+impl fmt::Display for Usage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            r#"{{"cpu_user_ns":{},"cpu_system_ns":{},"minor_faults":{},"major_faults":{},"#,
+            self.user.as_nanos(),
+            self.system.as_nanos(),
+            self.minor_faults,
+            self.major_faults,
+        )?;
+        write!(
+            f,
+            r#""voluntary_switches":{},"involuntary_switches":{},"peak_rss_bytes":{}}}"#,
+            self.voluntary_switches,
+            self.involuntary_switches,
+            self.peak_rss_kib * 1024,
+        )
+    }
+}
+
+fn time(time: libc::timeval) -> Duration {
+    Duration::from_secs(time.tv_sec as u64) + Duration::from_micros(time.tv_usec as u64)
+}
+
+/// CPU time that this thread has used.
+pub fn thread_cpu() -> Duration {
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: `time` is valid for the call to write.
+    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
+/// A system call that does as good as nothing.
+pub fn system_call() {
+    // SAFETY: the call takes nothing and changes nothing.
+    unsafe { libc::syscall(libc::SYS_getppid) };
+}
+
+/// Lets this thread run on one CPU only, which is the same for every thread.
+pub fn keep_to_one_cpu() {
+    // SAFETY: a set of zeros is one, and it is valid for the calls to write and to read.
+    unsafe {
+        let mut allowed: libc::cpu_set_t = std::mem::zeroed();
+        libc::sched_getaffinity(0, size_of_val(&allowed), &raw mut allowed);
+        let mut one: libc::cpu_set_t = std::mem::zeroed();
+        let cpu = (0..libc::CPU_SETSIZE as usize).find(|cpu| libc::CPU_ISSET(*cpu, &allowed));
+        libc::CPU_SET(cpu.unwrap_or(0), &mut one);
+        let result = libc::sched_setaffinity(0, size_of_val(&one), &raw const one);
+        assert_eq!(result, 0, "a thread may choose among the CPUs that it has");
+    }
+}
