@@ -3,6 +3,7 @@
 mod bad_binaries;
 mod bad_input;
 mod bad_machines;
+mod deaths;
 mod disabled;
 mod doctor;
 mod ends;

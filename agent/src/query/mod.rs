@@ -23,7 +23,8 @@ use crate::store::file::check_version;
 use crate::store::schema::APPLICATION_ID;
 use filter::CallFilter;
 use rows::{
-    CallRow, CompletenessRow, ErrorRow, FunctionRow, InFlightRow, SessionRow, UnmatchedRow,
+    CallRow, CompletenessRow, DiedRow, ErrorRow, FunctionRow, InFlightRow, ProcessStatsRow,
+    SessionRow, UnmatchedRow,
 };
 
 /// How long a read waits for a lock; readers wait only while a log is being recovered.
@@ -153,6 +154,51 @@ impl Database {
             UnmatchedRow::COLUMNS
         );
         self.select(&sql, [], UnmatchedRow::read)
+    }
+
+    /// The calls in which the target died, those that were open longest first, `limit` at most; and
+    /// how many there are.
+    pub fn died(&self, limit: usize) -> Result<(Vec<DiedRow>, i64)> {
+        let sql = format!(
+            "SELECT {} FROM (
+               SELECT *, (SELECT name FROM thread
+                          WHERE thread.session_id = calls.session_id AND thread.tid = calls.tid
+                          ORDER BY thread_id DESC LIMIT 1) AS thread
+               FROM calls WHERE call_id IN (SELECT call_id FROM died)
+               ORDER BY duration_ns DESC, call_id LIMIT {limit})",
+            DiedRow::COLUMNS
+        );
+        let died = self.select(&sql, [], DiedRow::read)?;
+        let all: Vec<i64> = self.select("SELECT count(*) FROM died", [], |row| row.get(0))?;
+        Ok((died, all.into_iter().sum()))
+    }
+
+    /// What the samples say of the process of each session that has any.
+    pub fn process_stats(&self) -> Result<Vec<ProcessStatsRow>> {
+        let grown = [
+            "cpu_user_ns",
+            "cpu_system_ns",
+            "runqueue_ns",
+            "read_bytes",
+            "written_bytes",
+            "minor_faults",
+            "major_faults",
+        ]
+        .map(|column| format!("max({column}) - min({column}) AS {column}"))
+        .join(", ");
+        let sql = format!(
+            "SELECT {} FROM (
+               SELECT session_id, count(*) AS samples,
+                 iif(max(peak_rss_bytes) > min(peak_rss_bytes), max(peak_rss_bytes), max(rss_bytes))
+                   AS peak_rss_bytes,
+                 max(swap_bytes) AS swap_bytes, {grown}, max(threads) AS threads,
+                 max(file_descriptors) AS file_descriptors,
+                 min(cgroup_memory_limit_bytes) AS cgroup_memory_limit_bytes
+               FROM process_stat GROUP BY session_id)
+             ORDER BY session_id",
+            ProcessStatsRow::COLUMNS
+        );
+        self.select(&sql, [], ProcessStatsRow::read)
     }
 
     /// Hands every call that passes the filter to `each`: in the order of their numbers or, with

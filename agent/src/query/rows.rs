@@ -240,3 +240,60 @@ row! {
         cpu_ns: i64,
     }
 }
+
+row! {
+    /// A call in which the target died.
+    DiedRow {
+        /// Number of the call.
+        call_id: i64,
+        /// Number of its session.
+        session_id: i64,
+        /// Full path of the function.
+        function: String,
+        /// Thread that began it.
+        tid: i64,
+        /// Name of that thread; `None` where it is not known.
+        thread: Option<String>,
+        /// `CLOCK_MONOTONIC` nanoseconds.
+        start_ns: i64,
+        /// Nanoseconds that it lasted.
+        duration_ns: i64,
+    }
+}
+
+row! {
+    /// What the samples of a session say of its process. Where nothing tells of something, it is
+    /// `None`.
+    ProcessStatsRow {
+        /// Number of the session.
+        session_id: i64,
+        /// Samples.
+        samples: i64,
+        /// The most memory that was resident, in bytes: between samples too, unless there was as much
+        /// before the session.
+        peak_rss_bytes: Option<i64>,
+        /// The most that was swapped out, in bytes.
+        swap_bytes: Option<i64>,
+        /// CPU time in user mode, nanoseconds. This and all that follow up to `major_faults`: in the
+        /// session.
+        cpu_user_ns: Option<i64>,
+        /// CPU time in the kernel, nanoseconds.
+        cpu_system_ns: Option<i64>,
+        /// Nanoseconds that threads waited for a CPU.
+        runqueue_ns: Option<i64>,
+        /// Bytes read from storage.
+        read_bytes: Option<i64>,
+        /// Bytes written to storage.
+        written_bytes: Option<i64>,
+        /// Page faults without reading.
+        minor_faults: Option<i64>,
+        /// Page faults that read.
+        major_faults: Option<i64>,
+        /// The most threads at once.
+        threads: Option<i64>,
+        /// The most open file descriptors.
+        file_descriptors: Option<i64>,
+        /// The least limit of the control group, in bytes.
+        cgroup_memory_limit_bytes: Option<i64>,
+    }
+}

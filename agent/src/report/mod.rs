@@ -7,6 +7,7 @@ mod calls;
 mod errors;
 pub mod human;
 mod in_flight;
+mod process;
 mod summary;
 mod table;
 #[cfg(test)]

@@ -8,8 +8,10 @@ use serde::Serialize;
 
 use super::human::{count, counted, duration, maybe_duration, printable, share};
 use super::table::{Layout, Table};
-use super::{terminal_width, write_json};
-use crate::query::rows::{CompletenessRow, FunctionRow, SamplingRow, SessionRow, UnmatchedRow};
+use super::{process, terminal_width, write_json};
+use crate::query::rows::{
+    CompletenessRow, DiedRow, FunctionRow, ProcessStatsRow, SamplingRow, SessionRow, UnmatchedRow,
+};
 use crate::query::{Database, open_readonly};
 
 /// Functions whose reasons are listed; the rest is counted.
@@ -36,7 +38,12 @@ struct Summary {
     calls_missing: i64,
     /// Calls that have begun and not ended.
     calls_in_flight: usize,
+    /// Calls in which the target died.
+    calls_died: i64,
+    /// Those of them that were open longest.
+    target_died: Vec<DiedRow>,
     sessions: Vec<SessionRow>,
+    process_stats: Vec<ProcessStatsRow>,
     completeness: Vec<CompletenessRow>,
     unmatched_exits: Vec<UnmatchedRow>,
     sampling: SamplingRow,
@@ -63,13 +70,17 @@ impl Summary {
         let completeness = database.completeness()?;
         let sum = |column: fn(&CompletenessRow) -> i64| completeness.iter().map(column).sum();
         let calls_missing = sum(|row| row.calls_missing);
+        let (target_died, calls_died) = database.died(process::LISTED)?;
         Ok(Self {
             complete: calls_missing == 0,
             calls_counted: sum(|row| row.calls_counted),
             calls_stored: sum(|row| row.calls_stored),
             calls_missing,
             calls_in_flight: database.in_flight()?.len(),
+            calls_died,
+            target_died,
             sessions: database.sessions()?,
+            process_stats: database.process_stats()?,
             unmatched_exits: database.unmatched_exits()?,
             sampling: database.sampling()?,
             functions: database.functions()?,
@@ -80,9 +91,14 @@ impl Summary {
     fn print(&self, terminal_width: Option<usize>, out: &mut dyn Write) -> Result<()> {
         for session in &self.sessions {
             writeln!(out, "{}", session_line(session))?;
+            let of_session = |stats: &&ProcessStatsRow| stats.session_id == session.session_id;
+            if let Some(stats) = self.process_stats.iter().find(of_session) {
+                process::print_stats(stats, out)?;
+            }
         }
         writeln!(out, "{}", self.completeness_line())?;
         self.print_reasons(out)?;
+        process::print_died(&self.target_died, self.calls_died, terminal_width, out)?;
         if let Some(line) = samples_line(&self.sampling) {
             writeln!(out, "{line}")?;
         }
@@ -267,15 +283,12 @@ fn session_line(session: &SessionRow) -> String {
         let rate = session.calls as f64 * 1e9 / ns as f64;
         format!(" in {}, {}/s", duration(ns), count(rate.round() as i64))
     });
-    let status = session
-        .exit_status
-        .map_or_else(String::new, |status| format!(", status {status}"));
     let end = session
         .end_reason
         .as_deref()
         .map_or("still being written".into(), printable);
     format!(
-        "session {}: {command}{pid}: {calls}{rate}; {end}{status}",
+        "session {}: {command}{pid}: {calls}{rate}; {end}",
         session.session_id
     )
 }

@@ -8,7 +8,10 @@ use serde_json::Value;
 
 use super::*;
 use crate::event::{Call, ErrorDetail, Function, FunctionCounts, OpenCall};
-use crate::store::tests::{call, calls as batch_of, counts, end, folder, open_call, store};
+use crate::stats::sample::{Figures, Name, Snapshot, Switches, ThreadStep};
+use crate::store::tests::{
+    BEGIN_NS, call, calls as batch_of, counts, end, folder, open_call, store,
+};
 
 /// The commands as a command line has them.
 #[derive(Parser)]
@@ -80,7 +83,7 @@ fn the_report_says_first_that_nothing_is_missing() {
     let (_folder, path) = folder();
     finished(&path, 0);
     let expected = "\
-session 1: app -x (pid 42): 1,001 calls in 9.00 s, 111/s; target exited, status 3
+session 1: app -x (pid 42): 1,001 calls in 9.00 s, 111/s; the target exited with status 3
 complete: every one of 1,001 calls counted in the kernel is in this file
 
 function  calls   ok  err      p50      p90      p99      max    total    self
@@ -223,7 +226,7 @@ fn a_file_without_calls_is_described_in_sentences() {
     let (_folder, path) = folder();
     store(&path).finish(&end()).unwrap();
     let expected = "\
-session 1: app -x (pid 42): 0 calls in 9.00 s, 0/s; target exited, status 3
+session 1: app -x (pid 42): 0 calls in 9.00 s, 0/s; the target exited with status 3
 no call was captured: no instrumented function that was chosen began one
 
 3 functions without a call
@@ -235,6 +238,76 @@ no call was captured: no instrumented function that was chosen began one
         "no call in this file ended in an error or a panic\n"
     );
     assert_eq!(printed(&path, "in-flight"), "no call is in flight\n");
+}
+
+#[test]
+fn calls_in_which_the_target_died_come_first_and_its_figures_follow() {
+    let (_folder, path) = folder();
+    let mut store = store(&path);
+    let sample = |at: u64| Snapshot {
+        at_ns: BEGIN_NS + at,
+        source: "kernel+procfs".into(),
+        figures: Figures {
+            rss_bytes: Some(at * 1024),
+            peak_rss_bytes: Some(at * 2048),
+            swap_bytes: Some(0),
+            cpu_user_ns: Some(1_000_000 * at),
+            cpu_system_ns: Some(500_000 * at),
+            minor_faults: Some(1_000 * at),
+            major_faults: Some(at),
+            threads: Some(20 - at),
+            file_descriptors: Some(7),
+            written_bytes: Some(4096 * at),
+            read_bytes: Some(1),
+            cgroup_memory_limit_bytes: Some(1 << 20),
+            ..Figures::default()
+        },
+        ..Snapshot::default()
+    };
+    let mut first = sample(1);
+    first.threads = vec![ThreadStep {
+        number: 0,
+        tid: 77,
+        name: Some(Name::new(b"wor\x1bker")),
+        start_ns: 0,
+        cpu_ns: 0,
+        runqueue_ns: 0,
+        switches: Switches::default(),
+    }];
+    let mut batch = batch_of(
+        (1..=12)
+            .map(|id| call(id, None, 0, Outcome::TargetDied))
+            .collect(),
+    );
+    batch.calls.push(call(13, None, 1, Outcome::Ok));
+    batch.samples = vec![first, sample(9), sample(5)];
+    batch.counts = Some(vec![counts(0, 12), counts(1, 1)]);
+    store.write(&batch).unwrap();
+    store.finish(&end()).unwrap();
+    let report = printed(&path, "report");
+    let lines: Vec<&str> = report.lines().collect();
+    assert_eq!(
+        lines[1..8],
+        [
+            "  memory at most 18.0 KiB of 1.0 MiB allowed; CPU 12.0 ms (8.00 ms user, 4.00 ms system)",
+            "  8,008 page faults, 8 of them from storage; at most 19 threads, 7 file descriptors; \
+             32.0 KiB written",
+            "complete: every one of 13 calls counted in the kernel is in this file",
+            "",
+            "12 calls were open when the target died:",
+            "",
+            "open for  call  thread  name          function",
+        ]
+    );
+    assert_eq!(lines[8], "  112 ns    12      77  wor\\u{1b}ker  app::a");
+    assert_eq!(
+        lines[18],
+        "and 2 more: see `exoscope calls --outcome target_died`"
+    );
+    let report = json(&path, "report --json");
+    assert_eq!(report["calls_died"], 12);
+    assert_eq!(report["target_died"][0]["call_id"], 12);
+    assert_eq!(report["process_stats"][0]["samples"], 3);
 }
 
 /// Takes so many bytes, then is closed.

@@ -25,6 +25,7 @@ use crate::report::human;
 use crate::stats::sampler::Sampler;
 use crate::stats::source::Subject;
 use crate::store::{ProcessInfo, SessionInfo, Store};
+use crate::target::ending::OomWitness;
 use crate::target::launch::Launched;
 use crate::target::process::Target;
 use crate::target::select::Selection;
@@ -208,6 +209,7 @@ struct Session<'a> {
     output: PathBuf,
     engine: Engine,
     sampler: Option<Sampler>,
+    witness: Option<(OomWitness, Subject)>,
     failure: tokio::sync::oneshot::Receiver<()>,
     /// Taken when the wait begins.
     signals: Option<Signals>,
@@ -251,6 +253,9 @@ impl<'a> Session<'a> {
         engine.announce_functions();
         engine.attachment.set_phase(Phase::Capturing)?;
         let sampler = sampler(&target, options, &engine)?;
+        // A target that has ended meanwhile is not watched.
+        let witness = Subject::of(&target).ok();
+        let witness = witness.map(|subject| (OomWitness::of(&subject), subject));
         let line = Line::new(engine.progress.clone(), &output, options.quiet);
         let began = Instant::now();
         let session = Self {
@@ -260,6 +265,7 @@ impl<'a> Session<'a> {
             output,
             engine,
             sampler,
+            witness,
             failure,
             signals,
             line,
@@ -376,7 +382,7 @@ impl<'a> Session<'a> {
             calls: load(&progress.calls),
             lost: load(&progress.lost),
             duration_ns: u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX),
-            end_reason: end.reason.to_owned(),
+            end_reason: end.reason,
             exit_status: end.exit_status,
         };
         if !self.options.quiet {
@@ -403,7 +409,16 @@ impl Watched for Session<'_> {
         self.sample_now();
     }
 
+    fn oom_killed(&mut self) -> bool {
+        let pid = self.target.pid();
+        let witness = self.witness.as_mut();
+        witness.is_some_and(|(witness, _)| witness.killed(pid))
+    }
+
     fn tick(&mut self) {
+        if let Some((witness, subject)) = &mut self.witness {
+            witness.follow(subject);
+        }
         self.engine.attachment.print_log();
         self.line.tick();
     }
@@ -507,7 +522,7 @@ impl End {
     fn for_store(&self) -> crate::store::SessionEnd {
         crate::store::SessionEnd {
             ended_unix_ns: AgentEvent::now(Level::Info, "", String::new()).at_unix_ns,
-            reason: self.reason.to_owned(),
+            reason: self.reason.clone(),
             exit_status: self.exit_status,
         }
     }

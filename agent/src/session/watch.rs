@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use crate::capture::consumer::monotonic_ns;
+use crate::target::ending;
 use crate::target::launch::{self, Launched};
 use crate::target::process::Target;
 
@@ -33,6 +34,8 @@ pub trait Watched {
     fn look_for_modules(&mut self);
     /// The target has ended, and nobody here has waited for it yet.
     fn target_has_ended(&mut self);
+    /// Whether the OOM killer ended the target, which `SIGKILL` did.
+    fn oom_killed(&mut self) -> bool;
 }
 
 /// Hears the signals that end a session. Made before there is a file: a Ctrl-C from then on ends the
@@ -81,10 +84,10 @@ impl Signals {
 }
 
 /// How a session ended.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct End {
     /// In a few words.
-    pub reason: &'static str,
+    pub reason: String,
     /// The target ended.
     pub target_ended: bool,
     /// Its status, where that is known.
@@ -96,7 +99,7 @@ pub struct End {
 impl End {
     fn now(reason: &'static str) -> Self {
         Self {
-            reason,
+            reason: reason.to_owned(),
             target_ended: false,
             exit_status: None,
             at_ns: monotonic_ns(),
@@ -155,22 +158,20 @@ async fn until(deadline: Option<Instant>) {
 }
 
 async fn target_ended(watched: &mut impl Watched, launched: Option<&Launched>) -> End {
-    let mut end = End {
-        target_ended: true,
-        ..End::now("the target ended")
-    };
+    let at_ns = monotonic_ns();
     watched.target_has_ended();
     let status = match launched {
         Some(program) => program_status(program).await,
         None => watched.target().exit_info(),
     };
-    end.exit_status = status.map(launch::End::status);
-    end.reason = match status {
-        Some(launch::End::Exited(_)) => "the target exited",
-        Some(launch::End::Killed(_)) => "the target was killed by a signal",
-        None => end.reason,
-    };
-    end
+    let killed = status == Some(launch::End::Killed(libc::SIGKILL));
+    let by_oom_killer = killed && watched.oom_killed();
+    End {
+        reason: ending::reason(status, by_oom_killer),
+        target_ended: true,
+        exit_status: status.map(launch::End::status),
+        at_ns,
+    }
 }
 
 /// The status of a started program. Its pidfd may tell of the end a moment before `wait` does.

@@ -14,6 +14,7 @@ pub mod session;
 mod calls;
 mod counts;
 mod details;
+mod died;
 mod durations;
 mod fields;
 mod open_calls;

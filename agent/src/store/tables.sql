@@ -58,6 +58,11 @@ CREATE TABLE failed (
 ) STRICT;
 CREATE INDEX failed_by_parent ON failed (parent_id, end_ns) WHERE parent_id IS NOT NULL;
 
+-- The calls in which the target died once more: a report asks for them first.
+CREATE TABLE died (
+  call_id INTEGER PRIMARY KEY
+) STRICT;
+
 -- What the error or panic of a call said.
 CREATE TABLE error_detail (
   call_id INTEGER PRIMARY KEY,

@@ -9,7 +9,9 @@ use super::details::{self, Texts};
 use super::durations::Durations;
 use super::open_calls::OpenCalls;
 use super::tally::Tally;
-use super::{Session, Store, calls, counts, fields, integer, open_calls, samples, session, stats};
+use super::{
+    Session, Store, calls, counts, died, fields, integer, open_calls, samples, session, stats,
+};
 use crate::event::{AgentEvent, Batch, Level, UnmatchedExit};
 
 /// What the store remembers of earlier batches. Only a commit changes it.
@@ -54,6 +56,7 @@ impl Store {
         } = self;
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         calls::insert(&transaction, session, &batch.calls)?;
+        died::insert(&transaction, session, &batch.calls)?;
         Tally::of(&batch.calls).add_to(&transaction, session)?;
         details::insert(&transaction, session, &mut memory.texts, &batch.errors)?;
         fields::insert(&transaction, session, &batch.fields)?;

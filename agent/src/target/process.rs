@@ -96,9 +96,17 @@ impl Target {
         }
     }
 
-    /// How the process ended, where the kernel tells: from Linux 6.15 on, once its parent has waited
-    /// for it.
+    /// How the process ended, where the kernel tells: until its parent has waited for it, and from
+    /// Linux 6.15 on also afterwards.
     pub fn exit_info(&self) -> Option<End> {
+        let waiting = self.process.stat().ok().filter(|stat| stat.state == 'Z');
+        let status = waiting.and_then(|stat| stat.exit_code);
+        status
+            .and_then(End::of)
+            .or_else(|| self.exit_info_afterwards())
+    }
+
+    fn exit_info_afterwards(&self) -> Option<End> {
         let mut info = PidfdInfo {
             mask: PIDFD_INFO_EXIT,
             ..PidfdInfo::default()

@@ -220,7 +220,7 @@ fn a_session_that_was_killed_is_closed_by_the_next_and_its_losses_stay_visible()
     store(&path).finish(&end()).unwrap();
     assert_eq!(
         rows(&path, "SELECT end_reason FROM sessions"),
-        ["interrupted", "target exited"]
+        ["interrupted", "the target exited with status 3"]
     );
     assert_eq!(rows(&path, "SELECT count(*) FROM in_flight"), ["0"]);
     assert_eq!(

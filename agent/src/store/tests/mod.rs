@@ -29,7 +29,7 @@ pub(crate) fn info() -> SessionInfo {
 pub(crate) fn end() -> SessionEnd {
     SessionEnd {
         ended_unix_ns: 1_700_000_009_000_000_000,
-        reason: "target exited".into(),
+        reason: "the target exited with status 3".into(),
         exit_status: Some(3),
     }
 }
