@@ -1,7 +1,13 @@
 //! `exoscope doctor`, on a machine where capture works.
 
+use std::process::Command;
+
 use exoscope_tests::agent::command;
+use exoscope_tests::build::exoscope;
+use exoscope_tests::process::Process;
 use serde_json::Value;
+
+use crate::bad_machines::without_iterators;
 
 #[test]
 fn doctor_says_that_capture_works_and_what_a_marker_costs() {
@@ -21,6 +27,9 @@ fn doctor_says_that_capture_works_and_what_a_marker_costs() {
         "sampling",
         "self-test",
         "markers",
+        "stats kernel",
+        "stats procfs",
+        "stats null",
     ] {
         let says = |line: &&String| line.starts_with("ok ") && line.contains(&format!(" {check} "));
         assert!(
@@ -74,4 +83,65 @@ fn doctor_prints_json() {
         safe["ns_per_marker"].as_f64().is_some_and(|ns| ns > 0.0),
         "{report:#}"
     );
+}
+
+#[test]
+fn doctor_says_what_each_source_of_stats_can_give() {
+    let end = command(&["doctor", "--json"]);
+    let report: Value = serde_json::from_str(&end.stdout.join("\n")).expect("it is JSON");
+    let sources = report["sources"].as_array().expect("sources are a list");
+    let given = |source: &str| -> Vec<&str> {
+        let of_it = sources
+            .iter()
+            .filter(|offer| offer["source"] == source && offer["ok"] == true);
+        of_it.filter_map(|offer| offer["part"].as_str()).collect()
+    };
+    let all = [
+        "tasks",
+        "memory",
+        "files",
+        "io",
+        "pressure",
+        "cgroup",
+        "cgroup_pressure",
+    ];
+    assert_eq!(given("kernel"), ["tasks"]);
+    assert_eq!(given("procfs"), all);
+    assert_eq!(given("null"), all);
+}
+
+#[test]
+fn doctor_says_why_a_source_is_not_available() {
+    let end = Process::start(&mut without_iterators(doctor())).end();
+    let without =
+        "without  stats kernel   threads, CPU time, faults and switches: Operation not permitted";
+    assert!(
+        end.stdout.iter().any(|line| line.starts_with(without)),
+        "{:#?}",
+        end.stdout
+    );
+
+    const HIDE: &str = r#"mount --bind /proc/1/fd /proc/pressure && exec "$0" "$@""#;
+    let mut hidden = Command::new("unshare");
+    hidden
+        .args(["--mount", "sh", "-c", HIDE])
+        .arg(exoscope())
+        .arg("doctor");
+    let end = Process::start(&mut hidden).end();
+    let without = "without  stats procfs   pressure of the machine: can't open /proc/pressure/";
+    assert!(
+        end.stdout.iter().any(|line| line.starts_with(without)),
+        "{:#?}",
+        end.stdout
+    );
+    assert_eq!(
+        end.stdout.last().map(String::as_str),
+        Some("capture works here")
+    );
+}
+
+fn doctor() -> Command {
+    let mut command = Command::new(exoscope());
+    command.arg("doctor");
+    command
 }

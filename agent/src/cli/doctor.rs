@@ -10,6 +10,8 @@ use serde_json::json;
 use super::{FAILED, printed};
 use crate::preflight::checks::{self, Check};
 use crate::preflight::self_test::{SelfTest, Trial};
+use crate::preflight::sources::{self, Offer};
+use crate::stats::source::NULL;
 
 /// Options of `exoscope doctor`.
 #[derive(Debug, Parser)]
@@ -34,11 +36,12 @@ pub fn doctor(args: &Args) -> Result<ExitCode> {
     let self_test = able.then(|| SelfTest::run(true));
     let works =
         matches!(&self_test, Some(Ok(test)) if test.trials.iter().any(|t| t.result.is_ok()));
+    let offers = sources::offers();
     printed(|out| {
         if args.json {
-            print_json(out, &checks, self_test.as_ref(), works)
+            print_json(out, &checks, self_test.as_ref(), &offers, works)
         } else {
-            print_text(out, &checks, self_test.as_ref(), works)
+            print_text(out, &checks, self_test.as_ref(), &offers, works)
         }
     })?;
     Ok(if works {
@@ -52,6 +55,7 @@ fn print_text(
     out: &mut dyn Write,
     checks: &[Check],
     self_test: Option<&Result<SelfTest>>,
+    offers: &[Offer],
     works: bool,
 ) -> Result<()> {
     for check in checks {
@@ -73,6 +77,7 @@ fn print_text(
             "self-test"
         )?,
     }
+    print_offers(out, offers)?;
     writeln!(out)?;
     Ok(writeln!(
         out,
@@ -109,10 +114,34 @@ fn print_trials(out: &mut dyn Write, test: &SelfTest) -> Result<()> {
     Ok(writeln!(out, "ok       {:14} {chosen}", "markers")?)
 }
 
+/// A line for what each source of stats can give, and one for each thing that it can't.
+fn print_offers(out: &mut dyn Write, offers: &[Offer]) -> Result<()> {
+    for of_source in offers.chunk_by(|one, next| one.source == next.source) {
+        let name = format!("stats {}", of_source[0].source);
+        let given = of_source.iter().filter(|offer| offer.result.is_ok());
+        let given: Vec<_> = given.map(|offer| offer.part.what()).collect();
+        if of_source[0].source == NULL {
+            writeln!(
+                out,
+                "ok       {name:14} rows without figures, where no other source answers"
+            )?;
+        } else if !given.is_empty() {
+            writeln!(out, "ok       {name:14} {}", given.join(", "))?;
+        }
+        for offer in of_source {
+            if let Err(why) = &offer.result {
+                writeln!(out, "without  {name:14} {}: {why}", offer.part.what())?;
+            }
+        }
+    }
+    Ok(())
+}
+
 fn print_json(
     out: &mut dyn Write,
     checks: &[Check],
     self_test: Option<&Result<SelfTest>>,
+    offers: &[Offer],
     works: bool,
 ) -> Result<()> {
     let checks: Vec<_> = checks
@@ -135,9 +164,19 @@ fn print_json(
     let failure = self_test
         .and_then(|test| test.as_ref().err())
         .map(|error| format!("{error:#}"));
+    let sources: Vec<_> = offers
+        .iter()
+        .map(|offer| {
+            json!({
+                "source": offer.source, "part": offer.part.name(), "ok": offer.result.is_ok(),
+                "problem": offer.result.as_ref().err(),
+            })
+        })
+        .collect();
     let report = json!({
         "works": works,
         "checks": checks,
+        "sources": sources,
         "self_test": {"trials": trials, "failure": failure},
         "markers_auto": if fast { "fast" } else { "safe" },
     });

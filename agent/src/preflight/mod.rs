@@ -2,4 +2,5 @@
 
 pub mod checks;
 pub mod self_test;
+pub mod sources;
 pub mod subject;
