@@ -8,7 +8,7 @@ use crate::command::{build_executable, cargo, run};
 use crate::{build, workspace};
 
 /// The programs that are measured.
-const TARGETS: [&str; 3] = ["ticks", "many", "variants"];
+const TARGETS: [&str; 4] = ["ticks", "many", "variants", "resources"];
 
 /// Options of `cargo xtask bench`.
 #[derive(Debug, clap::Args)]

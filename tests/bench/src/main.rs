@@ -7,6 +7,7 @@
 mod attaching;
 mod calls;
 mod figures;
+mod stats;
 mod sustained;
 mod target;
 
@@ -25,7 +26,7 @@ pub struct Args {
     /// The command `exoscope`, built for release.
     #[arg(long, value_name = "FILE")]
     exoscope: PathBuf,
-    /// Folder with the targets `ticks`, `many` and `variants`, built for release with `profile`.
+    /// Folder with the targets `ticks`, `many`, `variants` and `resources`, built for release with `profile`.
     #[arg(long, value_name = "DIR")]
     targets: PathBuf,
     /// Rounds of each measurement.
@@ -34,7 +35,7 @@ pub struct Args {
     /// Seconds of the sustained run.
     #[arg(long, default_value_t = 30)]
     seconds: u64,
-    /// Only the groups whose name contains this: calls, attaching, sustained.
+    /// Only the groups whose name contains this: calls, attaching, sustained, stats.
     #[arg(long, default_value = "")]
     only: String,
 }
@@ -45,10 +46,11 @@ type Measure = fn(&Args, &mut Report) -> Result<()>;
 fn main() -> Result<()> {
     let args = Args::parse();
     let mut report = Report::default();
-    let groups: [(&str, Measure); 3] = [
+    let groups: [(&str, Measure); 4] = [
         ("calls", calls::measure),
         ("attaching", attaching::measure),
         ("sustained", sustained::measure),
+        ("stats", stats::measure),
     ];
     for (name, measure) in groups {
         if name.contains(&args.only) {
