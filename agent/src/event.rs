@@ -43,6 +43,20 @@ pub struct Call {
     pub items: Option<u32>,
 }
 
+/// How the time of a call was split that was polled. What neither time has of its duration, it was
+/// suspended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CallPolls {
+    /// Number of the call.
+    pub call: u64,
+    /// Polls.
+    pub polls: u64,
+    /// Nanoseconds in polls: at most the duration.
+    pub polled_ns: u64,
+    /// Nanoseconds in which it had been woken and was not polled: at most what `polled_ns` leaves.
+    pub ready_ns: u64,
+}
+
 /// Fields of a call, or what it returned.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fields {
@@ -230,6 +244,8 @@ impl AgentEvent {
 pub struct Batch {
     /// Ended calls, about in the order of their ends.
     pub calls: Vec<Call>,
+    /// Polls of some of `calls`.
+    pub polls: Vec<CallPolls>,
     /// Details of calls in this or an earlier batch.
     pub errors: Vec<ErrorDetail>,
     /// Fields of calls in this, an earlier or a later batch; several of one call add up.

@@ -18,6 +18,9 @@ static CPUS: u32 = 1;
 /// 1 where only ends are attached and the target takes the start.
 #[unsafe(no_mangle)]
 static EXITS: u32 = 0;
+/// 1 where polls and wake-ups are attached.
+#[unsafe(no_mangle)]
+static WITH_POLLS: u32 = 0;
 
 macro_rules! getter {
     ($(#[$doc:meta])* $name:ident, $global:ident) => {
@@ -45,4 +48,11 @@ getter!(/// CPUs.
 pub fn exits_only() -> bool {
     // SAFETY: as in `getter!`.
     unsafe { ptr::read_volatile(&raw const EXITS) != 0 }
+}
+
+/// Polls and wake-ups are attached.
+#[inline(always)]
+pub fn polls() -> bool {
+    // SAFETY: as in `getter!`.
+    unsafe { ptr::read_volatile(&raw const WITH_POLLS) != 0 }
 }

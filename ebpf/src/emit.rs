@@ -10,10 +10,11 @@ use aya_ebpf::{
 };
 use exoscope_abi::{
     field::TRUNCATED,
+    polls::CallPolls,
     probe::ErrorDetail,
     record::{
         CallRecord, ErrorRecord, FIELDS_ROOM, FIELDS_ROOM_SMALL, FieldsRecord, KIND_LEN,
-        LinkRecord, MESSAGE_LEN, RecordKind, Said,
+        LinkRecord, MESSAGE_LEN, PolledRecord, RecordKind, Said,
     },
 };
 
@@ -35,6 +36,19 @@ pub fn call(record: CallRecord, totals: Totals) {
     match reserve::<CallRecord>() {
         Some(mut entry) => {
             entry.write(record);
+            entry.submit(FLAGS);
+        }
+        None => totals.lost_ring(),
+    }
+}
+
+/// As [`call`], with what is known of its polls.
+#[inline(always)]
+pub fn polled(mut call: CallRecord, polls: CallPolls, totals: Totals) {
+    match reserve::<PolledRecord>() {
+        Some(mut entry) => {
+            call.kind = RecordKind::Polled as u16;
+            entry.write(PolledRecord { call, polls });
             entry.submit(FLAGS);
         }
         None => totals.lost_ring(),

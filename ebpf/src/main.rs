@@ -3,7 +3,7 @@
 //! Three programs take the markers ([`marker`]): `entry` puts a call into the table of open calls
 //! ([`table`]), `exit` and `error` take it out and submit one record ([`emit`]). A call's parent is
 //! found along the chain of open calls in the target's memory ([`chain`]). What some calls have
-//! besides, fields and links and the messages of panics, is in [`extras`]. Apart from the
+//! besides, fields and links and the messages of panics, is in [`extras`], and polls and wake-ups in [`polls`]. Apart from the
 //! records, every program counts ([`totals`]), so that the agent can prove that nothing is missing.
 //! On request [`sample`] takes stacks of running threads, and [`off_cpu`] those of others. The agent
 //! sets [`config`] and the sizes of [`maps`] when it loads the object.
@@ -21,6 +21,7 @@ mod log;
 mod maps;
 mod marker;
 mod off_cpu;
+mod polls;
 mod sample;
 mod table;
 mod tasks;

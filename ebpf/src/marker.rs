@@ -23,6 +23,7 @@ use crate::{
     config, emit, extras,
     log::debug,
     maps::{NUMBERS, PHASE},
+    polls,
     table::{self, Slot},
     totals::Totals,
 };
@@ -278,11 +279,16 @@ fn end_open(
     let slot = table::find(argument(ctx, 1))?;
     // SAFETY: the slot lies in the map.
     let call = unsafe { slot.call.read() };
+    let polls = polls::ended(slot, &call, end_ns);
     slot.release();
     let duration = end_ns.saturating_sub(call.start_ns);
     totals.ended(outcome, duration);
     tell_parent(&call, end_ns);
-    emit::call(record_of(&call, end_ns, outcome, items), totals);
+    let record = record_of(&call, end_ns, outcome, items);
+    match polls {
+        Some(polls) => emit::polled(record, polls, totals),
+        None => emit::call(record, totals),
+    }
     Some(call.id)
 }
 

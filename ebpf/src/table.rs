@@ -10,6 +10,8 @@ pub struct Slot {
     key: *mut u64,
     /// The call; valid while the program runs.
     pub call: *mut OpenCall,
+    /// Number of the slot in the table.
+    pub index: u32,
     /// Counts of the home bucket, where the call lies in another one.
     displaced: Option<*mut u64>,
 }
@@ -20,12 +22,13 @@ fn bucket(index: u32) -> Option<*mut Bucket> {
 }
 
 #[inline(always)]
-fn slot(bucket: *mut Bucket, way: usize) -> Slot {
+fn slot(bucket: *mut Bucket, index: u32, way: usize) -> Slot {
     // SAFETY: `way` is below `WAYS`, and the bucket comes from the map.
     unsafe {
         Slot {
             key: (&raw mut (*bucket).keys).cast::<u64>().add(way),
             call: (&raw mut (*bucket).calls).cast::<OpenCall>().add(way),
+            index: (index & config::table_mask()) * WAYS as u32 + way as u32,
             displaced: None,
         }
     }
@@ -52,7 +55,7 @@ pub fn find(call: u64) -> Option<Slot> {
     let first = home(call, config::table_mask());
     let home = bucket(first)?;
     if let Some(way) = way_of(home, call) {
-        return Some(slot(home, way));
+        return Some(slot(home, first, way));
     }
     // SAFETY: the bucket comes from the map.
     let displaced = unsafe { &raw mut (*home).displaced };
@@ -61,11 +64,12 @@ pub fn find(call: u64) -> Option<Slot> {
         return None;
     }
     for step in 1..PROBES {
-        let next = bucket(first.wrapping_add(step))?;
+        let index = first.wrapping_add(step);
+        let next = bucket(index)?;
         if let Some(way) = way_of(next, call) {
             return Some(Slot {
                 displaced: Some(displaced),
-                ..slot(next, way)
+                ..slot(next, index, way)
             });
         }
     }
@@ -77,7 +81,7 @@ pub fn find(call: u64) -> Option<Slot> {
 pub fn claim(call: u64) -> Option<Slot> {
     let first = home(call, config::table_mask());
     let home = bucket(first)?;
-    if let Some(slot) = claim_in(home, call) {
+    if let Some(slot) = claim_in(home, first, call) {
         return Some(slot);
     }
     // SAFETY: the bucket comes from the map.
@@ -85,8 +89,9 @@ pub fn claim(call: u64) -> Option<Slot> {
     // SAFETY: as above. Counted before the slot is taken, so that no look-up stops too early.
     unsafe { atomic::add(displaced, 1) };
     for step in 1..PROBES {
-        let next = bucket(first.wrapping_add(step))?;
-        if let Some(slot) = claim_in(next, call) {
+        let index = first.wrapping_add(step);
+        let next = bucket(index)?;
+        if let Some(slot) = claim_in(next, index, call) {
             return Some(slot);
         }
     }
@@ -96,9 +101,9 @@ pub fn claim(call: u64) -> Option<Slot> {
 }
 
 #[inline(always)]
-fn claim_in(bucket: *mut Bucket, call: u64) -> Option<Slot> {
+fn claim_in(bucket: *mut Bucket, index: u32, call: u64) -> Option<Slot> {
     let way = way_of(bucket, 0)?;
-    let slot = slot(bucket, way);
+    let slot = slot(bucket, index, way);
     // Another CPU may have taken the slot since: the bucket then counts as full for this call.
     // SAFETY: the slot lies in the map.
     unsafe { atomic::compare_exchange(slot.key, 0, call) }.then_some(slot)

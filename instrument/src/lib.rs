@@ -109,6 +109,16 @@
 //! assert_eq!(halves(vec![4, 5]).filter_map(Result::ok).collect::<Vec<_>>(), [2]);
 //! ```
 //!
+//! # Polls
+//!
+//! With `exoscope attach --polls` the time of each future and stream is split. It was *polled*; it was
+//! *ready*, from the first wake-up after a poll had begun to the next poll (or to its drop), though not
+//! before that poll had ended; or it was *suspended*, and waited for something. Much ready time is an
+//! executor that does not get to its tasks. While that is captured, each poll gets a waker of this
+//! library, which forwards to the task's own. Nothing is allocated for it, but
+//! [`Waker::will_wake`](core::task::Waker::will_wake) tells it from the task's own, and a program with
+//! more than 16 kinds of wakers has no ready time for the calls that the others wake.
+//!
 //! # Fields
 //!
 //! `fields(…)` has the syntax of `tracing`: `a`, `%a`, `?a`, `self.b`, `a = expression`,

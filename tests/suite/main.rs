@@ -11,6 +11,7 @@ mod files;
 mod kinds;
 mod losses;
 mod parents;
+mod polls;
 mod property;
 mod refusal;
 mod samples;

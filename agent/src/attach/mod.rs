@@ -73,11 +73,17 @@ impl Capture {
     const fn program(self, probe: Probe) -> Option<Program> {
         match (self, probe) {
             (_, Probe::ForkGuard) => Some(Program::EmptyEntry),
-            (_, Probe::PollBegin | Probe::PollEnd | Probe::Wake)
-            | (
+            (
                 Self::EmptyFull | Self::EmptyExits,
                 Probe::Fields | Probe::Link | Probe::Panic | Probe::ItemError,
+            )
+            | (
+                Self::Exits | Self::EmptyExits | Self::EmptyFull,
+                Probe::PollBegin | Probe::PollEnd | Probe::Wake,
             ) => None,
+            (Self::Full, Probe::PollBegin) => Some(Program::PollBegin),
+            (Self::Full, Probe::PollEnd) => Some(Program::PollEnd),
+            (Self::Full, Probe::Wake) => Some(Program::Wake),
             (_, Probe::Fields) => Some(Program::Fields),
             (_, Probe::Link) => Some(Program::Link),
             (_, Probe::Panic) => Some(Program::Panic),
@@ -94,12 +100,15 @@ impl Capture {
 
 /// The probes that are attached, in this order: entries last, so that no call begins of which
 /// something would not be seen.
-const ATTACHED: [Probe; 8] = [
+const ATTACHED: [Probe; 11] = [
     Probe::ForkGuard,
     Probe::Link,
     Probe::Panic,
     Probe::ItemError,
     Probe::Fields,
+    Probe::Wake,
+    Probe::PollEnd,
+    Probe::PollBegin,
     Probe::Error,
     Probe::Exit,
     Probe::Entry,
@@ -119,6 +128,8 @@ pub struct BinaryPlan<'a> {
     pub capture: Capture,
     /// Whether fields and returned values are captured.
     pub fields: bool,
+    /// Whether polls and wake-ups are.
+    pub polls: bool,
     /// Byte of the marker.
     pub byte: MarkerByte,
 }
@@ -213,9 +224,12 @@ impl BinaryPlan<'_> {
 
     /// The program for a probe, or `None` where the probe is not attached.
     fn program(&self, probe: Probe) -> Option<Program> {
-        self.capture
-            .program(probe)
-            .filter(|_| self.fields || probe != Probe::Fields)
+        let wanted = match probe {
+            Probe::Fields => self.fields,
+            Probe::PollBegin | Probe::PollEnd | Probe::Wake => self.polls,
+            _ => true,
+        };
+        self.capture.program(probe).filter(|_| wanted)
     }
 
     /// The sites that are attached to: those of chosen functions, and those of no function.
@@ -252,7 +266,13 @@ impl BinaryPlan<'_> {
         match (self.capture, site.probe) {
             (
                 Capture::Full | Capture::Exits,
-                Probe::Error | Probe::Fields | Probe::Link | Probe::Panic | Probe::ItemError,
+                Probe::Error
+                | Probe::ItemError
+                | Probe::Fields
+                | Probe::Link
+                | Probe::Panic
+                | Probe::PollBegin
+                | Probe::PollEnd,
             )
             | (Capture::Full, Probe::Entry) => site.detail_semaphore,
             (Capture::Exits, Probe::Exit) => site.start_semaphore,

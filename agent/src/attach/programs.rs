@@ -24,6 +24,8 @@ pub struct Settings {
     pub functions: u32,
     /// Only ends are attached, and the target takes the starts.
     pub exits_only: bool,
+    /// Polls and wake-ups are attached.
+    pub polls: bool,
     /// Bytes of all ring buffers together.
     pub ring_bytes: u64,
     /// Buckets of the table of open calls: a power of two.
@@ -37,6 +39,7 @@ impl Default for Settings {
         Self {
             functions: 1,
             exits_only: false,
+            polls: false,
             ring_bytes: DEFAULT_RING_BYTES,
             table_buckets: table::DEFAULT_BUCKETS,
             sampling: Sampling::default(),
@@ -53,6 +56,9 @@ const MAX_SHARDS: u32 = 16;
 
 /// Tokens that are remembered: the oldest ones are forgotten where there are more.
 const MAX_LINKS: u32 = 1 << 14;
+
+/// Wakers whose wake-ups are remembered, likewise: tasks that wait at one time.
+const MAX_WAKERS: u32 = 1 << 16;
 
 /// Why the programs could not be loaded.
 #[derive(Debug, thiserror::Error)]
@@ -103,6 +109,12 @@ pub enum Program {
     Panic,
     /// A stream or iterator hands on an error.
     ItemError,
+    /// A poll begins.
+    PollBegin,
+    /// A poll ends.
+    PollEnd,
+    /// A waker wakes its task.
+    Wake,
     /// Nothing, for `entry`.
     EmptyEntry,
     /// Nothing, for `exit` and `error`.
@@ -110,7 +122,7 @@ pub enum Program {
 }
 
 impl Program {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 12] = [
         Self::Entry,
         Self::Exit,
         Self::Error,
@@ -118,6 +130,9 @@ impl Program {
         Self::Link,
         Self::Panic,
         Self::ItemError,
+        Self::PollBegin,
+        Self::PollEnd,
+        Self::Wake,
         Self::EmptyEntry,
         Self::EmptyEnd,
     ];
@@ -132,6 +147,9 @@ impl Program {
             Self::Link => "link",
             Self::Panic => "panic_begins",
             Self::ItemError => "item_error",
+            Self::PollBegin => "poll_begin",
+            Self::PollEnd => "poll_end",
+            Self::Wake => "wake",
             Self::EmptyEntry => "empty_entry",
             Self::EmptyEnd => "empty_end",
         }
@@ -155,6 +173,11 @@ impl Programs {
     pub fn load(settings: &Settings) -> Result<Self, ProgramsError> {
         let cpus = possible_cpus()?;
         let shards = cpus.next_power_of_two().min(MAX_SHARDS);
+        let (polled_calls, wakers) = if settings.polls {
+            (settings.table_buckets * table::WAYS as u32, MAX_WAKERS)
+        } else {
+            (1, 1)
+        };
         let mut ebpf = EbpfLoader::new()
             .override_global("FUNCTIONS", &settings.functions, true)
             .override_global("SHARD_MASK", &(shards - 1), true)
@@ -166,6 +189,9 @@ impl Programs {
             .map_max_entries("NUMBERS", cpus)
             .map_max_entries("RINGS", cpus)
             .map_max_entries("LINKS", MAX_LINKS)
+            .override_global("WITH_POLLS", &u32::from(settings.polls), true)
+            .map_max_entries("POLLS", polled_calls)
+            .map_max_entries("WAKERS", wakers)
             .map_max_entries("SAMPLES", settings.sampling.ring_bytes(cpus))
             .map_max_entries("OFF_CPU", settings.sampling.off_cpu_threads())
             .load(OBJECT)

@@ -12,11 +12,11 @@
 
 use std::collections::HashMap;
 
-use exoscope_abi::record::{CallRecord, LinkRecord, Said};
+use exoscope_abi::record::{CallRecord, LinkRecord, PolledRecord, Said};
 
 use super::decode::{ErrorText, FieldsText, Record};
 use super::expected::Expected;
-use crate::event::{Batch, Call, ErrorDetail, Fields, Outcome, UnmatchedExit};
+use crate::event::{Batch, Call, CallPolls, ErrorDetail, Fields, Outcome, UnmatchedExit};
 
 /// Makes events of records.
 #[derive(Debug, Default)]
@@ -50,6 +50,10 @@ impl Assembler {
     pub fn push(&mut self, record: Record, batch: &mut Batch) {
         match record {
             Record::Call(record) => self.call(&record, batch),
+            Record::Polled(record) => {
+                self.call(&record.call, batch);
+                batch.polls.push(polls(&record));
+            }
             Record::Unmatched(record) => self.unmatched(&record, batch),
             Record::Exit(_) | Record::Link(_) | Record::Error(_) => self.held.push(record),
             Record::Fields(_) if self.exits_only => self.held.push(record),
@@ -88,7 +92,7 @@ impl Assembler {
                 Record::Link(LinkRecord {
                     token, call, at_ns, ..
                 }) => self.expected.link(token, call, at_ns),
-                Record::Call(_) | Record::Unmatched(_) => {}
+                Record::Call(_) | Record::Polled(_) | Record::Unmatched(_) => {}
             }
         }
         self.failed
@@ -161,6 +165,7 @@ fn turn_of(record: &Record) -> (u64, u8) {
         Record::Call(record) | Record::Exit(record) | Record::Unmatched(record) => {
             (record.end_ns, 1)
         }
+        Record::Polled(record) => (record.call.end_ns, 1),
         Record::Error(text) => (text.at_ns, 2),
     }
 }
@@ -183,6 +188,17 @@ fn call(
         self_ns: duration_ns.saturating_sub(child_ns),
         outcome,
         items: record.items.checked_sub(1),
+    }
+}
+
+fn polls(PolledRecord { call, polls }: &PolledRecord) -> CallPolls {
+    let duration_ns = call.end_ns.saturating_sub(call.start_ns);
+    let polled_ns = polls.polled_ns.min(duration_ns);
+    CallPolls {
+        call: call.id,
+        polls: polls.polls,
+        polled_ns,
+        ready_ns: polls.ready_ns.min(duration_ns - polled_ns),
     }
 }
 

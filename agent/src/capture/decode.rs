@@ -2,7 +2,7 @@
 
 use exoscope_abi::record::{
     CallRecord, ErrorRecord, FIELDS_HEADER_LEN, FIELDS_ROOM, FIELDS_ROOM_SMALL, KIND_LEN,
-    LinkRecord, MESSAGE_LEN, RecordKind, Said,
+    LinkRecord, MESSAGE_LEN, PolledRecord, RecordKind, Said,
 };
 
 use super::fields;
@@ -12,6 +12,8 @@ use super::fields;
 pub enum Record {
     /// A call that was seen whole.
     Call(CallRecord),
+    /// A call that was seen whole, with what is known of its polls.
+    Polled(PolledRecord),
     /// A call of which the end was seen, and the start taken by the target.
     Exit(CallRecord),
     /// An end without a beginning.
@@ -57,6 +59,7 @@ pub struct FieldsText {
 /// Decodes one record; `None` where length and kind do not fit together.
 pub fn decode(bytes: &[u8]) -> Option<Record> {
     const CALL: u16 = RecordKind::Call as u16;
+    const POLLED: u16 = RecordKind::Polled as u16;
     const EXIT: u16 = RecordKind::Exit as u16;
     const UNMATCHED: u16 = RecordKind::Unmatched as u16;
     const ERROR: u16 = RecordKind::Error as u16;
@@ -64,6 +67,7 @@ pub fn decode(bytes: &[u8]) -> Option<Record> {
     const LINK: u16 = RecordKind::Link as u16;
     match u16::from_ne_bytes(*bytes.first_chunk()?) {
         CALL => decode_call(bytes).map(Record::Call),
+        POLLED => decode_polled(bytes),
         EXIT => decode_call(bytes).map(Record::Exit),
         UNMATCHED => decode_call(bytes).map(Record::Unmatched),
         ERROR => decode_error(bytes),
@@ -78,6 +82,13 @@ fn decode_call(bytes: &[u8]) -> Option<CallRecord> {
     // SAFETY: the length is that of the type, every field is an integer, and the read does not
     // need alignment.
     Some(unsafe { bytes.as_ptr().cast::<CallRecord>().read_unaligned() })
+}
+
+fn decode_polled(bytes: &[u8]) -> Option<Record> {
+    let bytes: &[u8; size_of::<PolledRecord>()] = bytes.try_into().ok()?;
+    // SAFETY: as in `decode_call`.
+    let record = unsafe { bytes.as_ptr().cast::<PolledRecord>().read_unaligned() };
+    Some(Record::Polled(record))
 }
 
 fn decode_link(bytes: &[u8]) -> Option<Record> {
@@ -138,13 +149,14 @@ mod tests {
     #[test]
     fn odd_lengths_and_kinds_are_refused() {
         for len in 0..200 {
-            for kind in 0..8_u16 {
+            for kind in 0..10_u16 {
                 let mut bytes = vec![0; len];
                 bytes
                     .iter_mut()
                     .zip(kind.to_ne_bytes())
                     .for_each(|(to, from)| *to = from);
                 let fits = len == size_of::<CallRecord>() && (1..=3).contains(&kind)
+                    || len == size_of::<PolledRecord>() && kind == RecordKind::Polled as u16
                     || len == size_of::<LinkRecord>() && kind == RecordKind::Link as u16;
                 assert_eq!(decode(&bytes).is_some(), fits, "{len} bytes of kind {kind}");
             }

@@ -4,10 +4,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::{Parser, ValueEnum};
 
-use super::LOST;
+use super::{LOST, Usage};
 use crate::attach::Capture;
 use crate::attach::programs::DEFAULT_RING_BYTES;
 use crate::attach::sampling::Sampling;
@@ -57,6 +57,11 @@ pub struct CaptureArgs {
     /// Capture no fields, arguments and returned values: their functions then cost what others do.
     #[arg(long)]
     no_fields: bool,
+    /// Split the time of futures and streams: how often and how long each was polled, how long it
+    /// had been woken and waited for its next poll, and how long it was suspended. Costs two more
+    /// markers a poll. Not with --capture exits.
+    #[arg(long)]
+    polls: bool,
     /// Take the stacks of the target's running threads so many times a second, each with the call
     /// that it happened in (not with --capture exits). The target needs frame pointers: build it
     /// with RUSTFLAGS='-C force-frame-pointers=yes'. 99 keeps out of step with what happens 100
@@ -119,8 +124,14 @@ impl CaptureArgs {
     /// The options of a session.
     ///
     /// # Errors
-    /// Where a pattern can't be read.
+    /// Where options contradict each other or a pattern can't be read.
     pub fn options(&self) -> Result<Options> {
+        if self.polls && matches!(self.capture, CaptureMode::Exits) {
+            bail!(Usage(
+                "--polls can't be used with --capture exits, where nothing is known of a call before \
+                 its end: leave out one of them"
+            ));
+        }
         Ok(Options {
             output: self.output.clone(),
             selection: Selection::new(&self.functions, &self.exclude)?,
@@ -130,6 +141,7 @@ impl CaptureArgs {
                 CaptureMode::Exits => Capture::Exits,
             },
             fields: !self.no_fields,
+            polls: self.polls,
             markers: self.markers,
             ring_bytes: self.ring_size.as_u64(),
             sampling: Sampling {

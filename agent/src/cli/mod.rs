@@ -21,6 +21,7 @@ pub const SUBJECT_COMMAND: &str = "__self-test-subject";
 
 /// Exit statuses, as `--help` documents them.
 const FAILED: u8 = 1;
+const USAGE: u8 = 2;
 const LOST: u8 = 3;
 
 /// Looks into a running Rust program from outside it: every call of its instrumented functions
@@ -67,6 +68,11 @@ enum Command {
     Subject,
 }
 
+/// Options that contradict each other, in one sentence.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Usage(&'static str);
+
 /// Runs the command line and gives back the exit status.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -87,7 +93,7 @@ pub fn main() -> ExitCode {
     };
     result.unwrap_or_else(|error| {
         complain(&error, cli.verbose);
-        ExitCode::from(FAILED)
+        ExitCode::from(if error.is::<Usage>() { USAGE } else { FAILED })
     })
 }
 

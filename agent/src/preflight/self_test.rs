@@ -159,6 +159,7 @@ impl Subject {
             pid: self.child.id(),
             capture: Capture::Full,
             fields: false,
+            polls: false,
             byte,
         };
         let links = match plan.attach(&programs) {

@@ -23,8 +23,8 @@ use crate::store::file::check_version;
 use crate::store::schema::APPLICATION_ID;
 use filter::CallFilter;
 use rows::{
-    CallRow, CompletenessRow, DiedRow, ErrorRow, FunctionRow, InFlightRow, ProcessStatsRow,
-    SessionRow, UnmatchedRow,
+    CallRow, CompletenessRow, DiedRow, ErrorRow, FunctionRow, InFlightRow, PollsRow,
+    ProcessStatsRow, SessionRow, UnmatchedRow,
 };
 
 /// How long a read waits for a lock; readers wait only while a log is being recovered.
@@ -117,6 +117,21 @@ impl Database {
             FunctionRow::COLUMNS
         );
         self.select(&sql, [], FunctionRow::read)
+    }
+
+    /// How the time of polled calls was split, by function, the longest ready first.
+    pub fn polls(&self) -> Result<Vec<PollsRow>> {
+        let sql = format!(
+            "SELECT {} FROM (
+               SELECT f.path AS function, count(*) AS calls, sum(p.polls) AS polls,
+                 sum(p.polled_ns) AS polled_ns, sum(p.ready_ns) AS ready_ns,
+                 sum(c.duration_ns - p.polled_ns - p.ready_ns) AS suspended_ns
+               FROM call_polls p JOIN call c USING (call_id) JOIN function f USING (function_id)
+               GROUP BY f.path)
+             ORDER BY ready_ns DESC, polled_ns DESC, function",
+            PollsRow::COLUMNS
+        );
+        self.select(&sql, [], PollsRow::read)
     }
 
     /// What is complete and what is missing, for every function.

@@ -149,6 +149,14 @@ row! {
         fields_truncated: Option<bool>,
         /// Items that a stream gave.
         items: Option<i64>,
+        /// How often it was polled; `None` where that was not captured, or it is not polled.
+        polls: Option<i64>,
+        /// Nanoseconds in polls.
+        polled_ns: Option<i64>,
+        /// Nanoseconds in which it had been woken and was not polled.
+        ready_ns: Option<i64>,
+        /// Nanoseconds in which it was neither polled nor ready.
+        suspended_ns: Option<i64>,
         /// Nanoseconds on a CPU.
         cpu_ns: Option<i64>,
         /// Nanoseconds waiting for a CPU.
@@ -161,6 +169,24 @@ row! {
         major_faults: Option<i64>,
         /// Change of resident memory, bytes.
         rss_delta_bytes: Option<i64>,
+    }
+}
+
+row! {
+    /// The polls of one function's calls.
+    PollsRow {
+        /// Full path.
+        function: String,
+        /// Calls whose polls are known.
+        calls: i64,
+        /// Polls of these calls.
+        polls: i64,
+        /// Nanoseconds in polls.
+        polled_ns: i64,
+        /// Nanoseconds in which they had been woken and were not polled.
+        ready_ns: i64,
+        /// Nanoseconds in which they were neither polled nor ready.
+        suspended_ns: i64,
     }
 }
 

@@ -7,7 +7,7 @@ use anyhow::Result;
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use exoscope_abi::Outcome;
 
-use super::human::{duration, printable, time_of_day};
+use super::human::{count, duration, printable, time_of_day};
 use super::table::{Layout, Table};
 use super::terminal_width;
 use crate::query::filter::CallFilter;
@@ -88,6 +88,7 @@ fn write_text(database: &Database, filter: &CallFilter, out: &mut dyn Write) -> 
         ("thread", Layout::Number),
         ("function", Layout::Text),
         ("error", Layout::Text),
+        ("polls", Layout::Text),
         ("fields", Layout::Text),
     ];
     let mut table = Table::new(&columns, terminal_width());
@@ -115,8 +116,23 @@ fn cells(call: &CallRow) -> Vec<String> {
         call.tid.to_string(),
         printable(&call.function),
         call.error.as_deref().map_or_else(String::new, printable),
+        polls(call),
         fields(call),
     ]
+}
+
+/// How often it was polled, and how its time was split, as a person reads it.
+fn polls(call: &CallRow) -> String {
+    let split = || {
+        Some(format!(
+            "{}: {} polled, {} ready, {} suspended",
+            count(call.polls?),
+            duration(call.polled_ns?),
+            duration(call.ready_ns?),
+            duration(call.suspended_ns?)
+        ))
+    };
+    split().unwrap_or_default()
 }
 
 /// Fields and the number of items, as a person reads them.

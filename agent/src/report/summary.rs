@@ -10,7 +10,8 @@ use super::human::{count, counted, duration, maybe_duration, printable, share};
 use super::table::{Layout, Table};
 use super::{process, terminal_width, write_json};
 use crate::query::rows::{
-    CompletenessRow, DiedRow, FunctionRow, ProcessStatsRow, SamplingRow, SessionRow, UnmatchedRow,
+    CompletenessRow, DiedRow, FunctionRow, PollsRow, ProcessStatsRow, SamplingRow, SessionRow,
+    UnmatchedRow,
 };
 use crate::query::{Database, open_readonly};
 
@@ -48,6 +49,7 @@ struct Summary {
     unmatched_exits: Vec<UnmatchedRow>,
     sampling: SamplingRow,
     functions: Vec<FunctionRow>,
+    polls: Vec<PollsRow>,
 }
 
 /// Prints the report.
@@ -84,6 +86,7 @@ impl Summary {
             unmatched_exits: database.unmatched_exits()?,
             sampling: database.sampling()?,
             functions: database.functions()?,
+            polls: database.polls()?,
             completeness,
         })
     }
@@ -102,7 +105,8 @@ impl Summary {
         if let Some(line) = samples_line(&self.sampling) {
             writeln!(out, "{line}")?;
         }
-        self.print_functions(terminal_width, out)
+        self.print_functions(terminal_width, out)?;
+        self.print_polls(terminal_width, out)
     }
 
     /// Some session is still being written.
@@ -189,6 +193,29 @@ impl Summary {
             writeln!(out, "\n{functions} without a call")?;
         }
         Ok(())
+    }
+
+    /// How the time of polled calls was split.
+    fn print_polls(&self, terminal_width: Option<usize>, out: &mut dyn Write) -> Result<()> {
+        if self.polls.is_empty() {
+            return Ok(());
+        }
+        writeln!(out)?;
+        let titles = ["polls", "polled", "ready", "suspended"].map(|title| (title, Layout::Number));
+        let function = [("polled function", Layout::Text), ("calls", Layout::Number)];
+        let mut table = Table::new(&[&function[..], &titles[..]].concat(), terminal_width);
+        for row in &self.polls {
+            let cells = vec![
+                printable(&row.function),
+                count(row.calls),
+                count(row.polls),
+                duration(row.polled_ns),
+                duration(row.ready_ns),
+                duration(row.suspended_ns),
+            ];
+            table.push(cells, out)?;
+        }
+        Ok(table.print(out)?)
     }
 }
 

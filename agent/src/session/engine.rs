@@ -48,6 +48,8 @@ pub struct Plan<'a> {
     pub capture: Capture,
     /// Whether fields and returned values are captured.
     pub fields: bool,
+    /// Whether polls and wake-ups are.
+    pub polls: bool,
     /// Which byte of the markers.
     pub byte: MarkerByte,
     /// Bytes of all rings.
@@ -94,6 +96,7 @@ impl Attachment {
         let programs = Programs::load(&Settings {
             functions: capacity,
             exits_only: plan.capture.exits_only(),
+            polls: plan.polls,
             ring_bytes: plan.ring_bytes,
             sampling: plan.sampling,
             ..Settings::default()
@@ -177,6 +180,7 @@ impl Attachment {
                 pid: plan.target.pid(),
                 capture: plan.capture,
                 fields: plan.fields,
+                polls: plan.polls,
                 byte,
             };
             attached.sites = binary_plan.sites();

@@ -58,6 +58,8 @@ pub struct Options {
     pub capture: Capture,
     /// Capture fields, arguments and returned values.
     pub fields: bool,
+    /// Capture polls and wake-ups: with [`Capture::Full`] only.
+    pub polls: bool,
     /// Which markers.
     pub markers: Markers,
     /// Bytes of all rings.
@@ -161,6 +163,7 @@ pub fn in_flight(target: &Target, duration: Duration) -> Result<Vec<(Function, O
         selection: &Selection::default(),
         capture: Capture::Full,
         fields: false,
+        polls: false,
         byte: marker_byte(Markers::Auto)?,
         // Only the table of open calls is read: what the rings lose is not missed.
         ring_bytes: 0,
@@ -281,6 +284,7 @@ impl<'a> Session<'a> {
             selection: &options.selection,
             capture: options.capture,
             fields: options.fields,
+            polls: options.polls,
             byte,
             ring_bytes: options.ring_bytes,
             sampling: options.sampling,

@@ -18,6 +18,7 @@ mod died;
 mod durations;
 mod fields;
 mod open_calls;
+mod polls;
 mod samples;
 mod stats;
 mod tally;

@@ -84,6 +84,14 @@ CREATE TABLE call_items (
   items INTEGER NOT NULL
 ) STRICT;
 
+-- How the time of polled calls was split; what neither has of the duration, the call was suspended.
+CREATE TABLE call_polls (
+  call_id INTEGER PRIMARY KEY,
+  polls INTEGER NOT NULL,
+  polled_ns INTEGER NOT NULL,
+  ready_ns INTEGER NOT NULL
+) STRICT;
+
 -- Texts of error_detail. One text may stand here more than once.
 CREATE TABLE text (
   text_id INTEGER PRIMARY KEY,

@@ -10,6 +10,9 @@ CREATE VIEW processes AS
 SELECT session_id, pid, command, executable, build_id, exit_status
 FROM process;
 
+-- With --polls, polled_ns (in polls), ready_ns (from the first wake-up after a poll began, though not from
+-- before that poll ended, to the next poll or the end) and suspended_ns add up to duration_ns. They are
+-- NULL for calls that are not polled, and for those that were open at the end of the session.
 CREATE VIEW calls AS
 SELECT
   c.call_id,
@@ -38,6 +41,10 @@ SELECT
   d.truncated AS error_truncated,
   fields.truncated AS fields_truncated,
   items.items,
+  polls.polls,
+  polls.polled_ns,
+  polls.ready_ns,
+  c.duration_ns - polls.polled_ns - polls.ready_ns AS suspended_ns,
   c.function_id
 FROM session s
 JOIN call c ON c.call_id > s.call_base AND c.call_id <= s.call_last
@@ -48,7 +55,8 @@ LEFT JOIN error_detail d ON d.call_id = c.call_id AND c.outcome <> 0
 LEFT JOIN text kind ON kind.text_id = d.kind_id
 LEFT JOIN text message ON message.text_id = d.message_id
 LEFT JOIN call_fields fields ON fields.call_id = c.call_id
-LEFT JOIN call_items items ON items.call_id = c.call_id;
+LEFT JOIN call_items items ON items.call_id = c.call_id
+LEFT JOIN call_polls polls ON polls.call_id = c.call_id;
 
 -- total_ns and self_ns are plain sums over all rows of the function: a recursive call counts in the
 -- total of its outer ones and again in its own. Calls that were open at the end of the session

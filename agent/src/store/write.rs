@@ -10,7 +10,8 @@ use super::durations::Durations;
 use super::open_calls::OpenCalls;
 use super::tally::Tally;
 use super::{
-    Session, Store, calls, counts, died, fields, integer, open_calls, samples, session, stats,
+    Session, Store, calls, counts, died, fields, integer, open_calls, polls, samples, session,
+    stats,
 };
 use crate::event::{AgentEvent, Batch, Level, UnmatchedExit};
 
@@ -59,6 +60,7 @@ impl Store {
         died::insert(&transaction, session, &batch.calls)?;
         Tally::of(&batch.calls).add_to(&transaction, session)?;
         details::insert(&transaction, session, &mut memory.texts, &batch.errors)?;
+        polls::insert(&transaction, session, &batch.polls)?;
         fields::insert(&transaction, session, &batch.fields)?;
         insert_unmatched(&transaction, session, &batch.unmatched)?;
         insert_events(&transaction, session, &batch.events)?;

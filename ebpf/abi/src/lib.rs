@@ -10,6 +10,7 @@ pub mod field;
 pub mod note;
 pub mod outcome;
 pub mod phase;
+pub mod polls;
 pub mod probe;
 pub mod record;
 pub mod sample;

@@ -2,7 +2,7 @@
 //!
 //! Every record begins with a [`RecordKind`] as a `u16`; its length follows from the kind.
 
-use crate::field::FIELDS_LEN;
+use crate::{field::FIELDS_LEN, polls::CallPolls};
 
 /// Longest error type name that a record carries, in bytes.
 pub const KIND_LEN: usize = 96;
@@ -25,6 +25,8 @@ pub enum RecordKind {
     Fields = 5,
     /// [`LinkRecord`]: in `exits` mode only.
     Link = 6,
+    /// [`PolledRecord`]: as [`RecordKind::Call`], with what is known of its polls.
+    Polled = 8,
 }
 
 /// One ended call.
@@ -53,6 +55,17 @@ pub struct CallRecord {
     pub items: u32,
 }
 const _: () = assert!(size_of::<CallRecord>() == 56);
+
+/// One ended call that was polled while somebody looked at polls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct PolledRecord {
+    /// The call.
+    pub call: CallRecord,
+    /// What is known of its polls.
+    pub polls: CallPolls,
+}
+const _: () = assert!(size_of::<PolledRecord>() == 80);
 
 /// When, and by what, an error was told of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -40,6 +40,7 @@ pub fn measure(args: &Args, report: &mut Report) -> Result<()> {
                 pid: target.pid(),
                 capture: Capture::Full,
                 fields: false,
+                polls: false,
                 byte: MarkerByte::Five,
             };
             let start = Instant::now();

@@ -1,7 +1,7 @@
 //! What a batch becomes: rows, words and sums.
 
 use super::*;
-use crate::event::{AgentEvent, Level, UnmatchedExit};
+use crate::event::{AgentEvent, CallPolls, Level, UnmatchedExit};
 use crate::store::schema::VERSION;
 
 #[test]
@@ -102,6 +102,27 @@ fn a_call_is_a_row_with_all_it_said() {
         rows(&path, "SELECT * FROM processes"),
         ["1|42|app -x|/bin/app|-|3"]
     );
+}
+
+#[test]
+fn the_time_of_a_polled_call_is_split() {
+    let (_folder, path) = folder();
+    let mut store = store(&path);
+    let mut batch = calls(vec![
+        call(1, None, 0, Outcome::Ok),
+        call(2, Some(1), 1, Outcome::Cancelled),
+    ]);
+    batch.polls = vec![CallPolls {
+        call: 2,
+        polls: 3,
+        polled_ns: 40,
+        ready_ns: 50,
+    }];
+    store.write(&batch).unwrap();
+    store.finish(&end()).unwrap();
+    let sql =
+        "SELECT polls, polled_ns, ready_ns, suspended_ns, duration_ns FROM calls ORDER BY call_id";
+    assert_eq!(rows(&path, sql), ["-|-|-|-|101", "3|40|50|12|102"]);
 }
 
 #[test]

@@ -3,6 +3,8 @@
 //! Each module documents the calls that it makes; the truth about them is printed at the end.
 
 mod joined;
+mod meter;
+mod polls;
 mod runner;
 
 use std::process::ExitCode;
@@ -17,6 +19,7 @@ fn main() -> ExitCode {
     }
     let mut truth = Truth::default();
     joined::run(&mut truth);
+    polls::run(&mut truth);
     truth.print(1);
     ExitCode::SUCCESS
 }
