@@ -100,6 +100,7 @@ fn the_same_program_has_markers_when_the_feature_is_on() {
     assert_eq!(
         sections,
         [
+            ".exoscope.chain",
             ".note.exoscope",
             ".note.stapsdt",
             ".probes",

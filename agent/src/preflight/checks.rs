@@ -74,7 +74,6 @@ fn try_sampling() -> Result<String, Problem> {
     let settings = Settings {
         sampling,
         ring_bytes: 0,
-        table_buckets: 1,
         ..Settings::default()
     };
     let programs = Programs::load(&settings);

@@ -135,7 +135,7 @@ fn calls_are_listed_as_text_and_json() {
     let (_folder, path) = folder();
     finished(&path, 0);
     let expected = "\
-call  parent  start (UTC)      duration    self  outcome  thread  function  error      fields
+call  parent  start (UTC)      duration    self  outcome  thread  function  error      polls  fields
 1001       -  22:13:20.001001   2.00 ms   90 ns  err          77  app::b    no\\nspace
  999       -  22:13:20.000999    999 µs  500 µs  ok           77  app::a
 ";
@@ -280,7 +280,7 @@ fn calls_in_which_the_target_died_come_first_and_its_figures_follow() {
             .collect(),
     );
     batch.calls.push(call(13, None, 1, Outcome::Ok));
-    batch.samples = vec![first, sample(9), sample(5)];
+    batch.stats = vec![first, sample(9), sample(5)];
     batch.counts = Some(vec![counts(0, 12), counts(1, 1)]);
     store.write(&batch).unwrap();
     store.finish(&end()).unwrap();

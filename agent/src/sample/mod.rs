@@ -1,6 +1,6 @@
 //! Sampling: stacks of the target's threads, each with the call that it happened in.
 //!
-//! ring → [`decode`] → [`stacks`] (with names from [`symbols`]) → batches for the store
+//! ring → [`mod@decode`] → [`stacks`] (with names from [`symbols`]) → batches for the store
 //!
 //! One thread does all of it, apart from that of the calls: giving names takes its time once for
 //! each new function, and calls must not wait for it. Names are given while the target runs. What it

@@ -2,12 +2,12 @@
 //!
 //! | part | files |
 //! |---|---|
-//! | tasks | `stat`; `task/TID/schedstat`, and `task/TID/status` of those that ran: [`tasks`] |
+//! | tasks | `stat`; `task/TID/schedstat`, and `task/TID/status` of those that ran: `tasks` |
 //! | memory | `status`; `statm` and `stat` are inexact on kernels that count memory per CPU |
 //! | files | the size of the folder `fd`, which is the number of its entries since Linux 6.2 |
 //! | io | `io`, which needs the right to trace the process |
 //! | pressure | `/proc/pressure/*`; the kernel brings the totals up to date every two seconds |
-//! | control group | `memory.*`, of version 1 or 2; `*.pressure` of version 2: [`cgroup`](crate::cgroup) |
+//! | control group | `memory.*`, of version 1 or 2; `*.pressure` of version 2: [`crate::cgroup`] |
 
 use std::fs::File;
 

@@ -180,6 +180,17 @@ impl<'a, R: ReadRef<'a>> Reader<'a, R> {
                 Rejection::Invalid(what) => *binary.rejected.entry(what).or_default() += 1,
             }
         }
+        let twice = claimed_twice(&found);
+        if !twice.is_empty() {
+            let claims = found
+                .iter()
+                .filter(|(site, ..)| twice.contains(&site.offset));
+            unsound.extend(claims.clone().map(|(_, _, address)| *address));
+            *binary
+                .rejected
+                .entry("several notes claim one marker")
+                .or_default() += claims.count();
+        }
         // Half a function's markers would tell half the truth: calls that never end.
         found.retain(|(_, function, address)| function.is_none() || !unsound.contains(address));
         number_functions(&mut binary, found);
@@ -331,6 +342,13 @@ const NATIVE_MACHINE: Machine = object::elf::EM_X86_64;
 const NATIVE_MACHINE: Machine = object::elf::EM_AARCH64;
 
 /// Gives each distinct function an index and puts it into its sites.
+/// Offsets of the markers that more than one note claims: the kernel allows one semaphore for each.
+fn claimed_twice(found: &[(Site, Option<Function>, u64)]) -> HashSet<u64> {
+    let mut seen = HashSet::new();
+    let offsets = found.iter().map(|(site, ..)| site.offset);
+    offsets.filter(|offset| !seen.insert(*offset)).collect()
+}
+
 fn number_functions(binary: &mut Binary, found: Vec<(Site, Option<Function>, u64)>) {
     let mut index = BTreeMap::new();
     for (_, function, _) in &found {

@@ -133,7 +133,7 @@ mod tests {
         let legacy =
             "_ZN4shop5outer28_$u7b$$u7b$closure$u7d$$u7d$5inner1_4here17h0123456789abcdefE";
         assert_eq!(with_type("shop::inner", legacy), "shop::outer::inner");
-        let v0 = "_RNvNvNCNvC4shop5outer05inner1_4here";
+        let v0 = "_RNvNvNCNvC4shop5outer05inner4here";
         assert_eq!(with_type("shop::inner", v0), "shop::outer::inner");
     }
 }

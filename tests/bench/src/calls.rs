@@ -164,6 +164,7 @@ fn with_empty_programs(target: &mut Target, capture: Capture, byte: MarkerByte) 
         selection: &selection,
         capture,
         fields: false,
+        polls: false,
         byte,
         ring_bytes: 0,
         sampling: Sampling::default(),

@@ -29,7 +29,7 @@ impl Usage {
             major_faults: usage.ru_majflt,
             voluntary_switches: usage.ru_nvcsw,
             involuntary_switches: usage.ru_nivcsw,
-            peak_rss_kib: usage.ru_maxrss,
+            peak_rss_kib: peak_rss_kib(),
         }
     }
 }
@@ -52,6 +52,15 @@ impl fmt::Display for Usage {
             self.peak_rss_kib * 1024,
         )
     }
+}
+
+/// The peak of this program alone: `ru_maxrss` also counts what ran in the process before `exec`.
+fn peak_rss_kib() -> i64 {
+    let status = std::fs::read_to_string("/proc/self/status").expect("it has a status");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kib = line.and_then(|rest| rest.trim().strip_suffix(" kB"));
+    kib.and_then(|kib| kib.trim().parse().ok())
+        .expect("it has a peak")
 }
 
 fn time(time: libc::timeval) -> Duration {

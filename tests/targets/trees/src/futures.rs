@@ -70,6 +70,7 @@ async fn generic<T: Send>(at: At, _weight: T) -> Answer {
     work(at).await
 }
 
+#[allow(clippy::manual_async_fn, reason = "a kind of function of its own")]
 #[exoscope::instrument(fields(call = at.call))]
 fn returned(at: At) -> impl Future<Output = Answer> + Send {
     async move { work(at).await }

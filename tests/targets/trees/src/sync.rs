@@ -153,6 +153,7 @@ impl Walker {
         work(self.0)
     }
 
+    #[allow(clippy::boxed_local, reason = "a kind of method of its own")]
     #[exoscope::instrument(fields(call = self.0.call))]
     fn boxed(self: Box<Self>) -> Answer {
         work(self.0)
