@@ -5,6 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 pub use exoscope_abi::Outcome;
 use exoscope_abi::table;
 use exoscope_abi::totals::HISTOGRAM_BUCKETS;
+pub use exoscope_abi::totals::SessionLosses;
 
 use crate::stats::sample::Snapshot;
 
@@ -73,6 +74,8 @@ pub struct Fields {
 pub struct ErrorDetail {
     /// Number of the call.
     pub call: u64,
+    /// It is a panic that began in the call, and that the call may have caught.
+    pub panic: bool,
     /// Type of the error as the compiler names it; `panic` for panics. Empty where unknown.
     pub kind: String,
     /// Message; invalid UTF-8 replaced.
@@ -256,6 +259,11 @@ pub struct Batch {
     pub open: Option<Vec<OpenCall>>,
     /// The kernel's counts of every function that has any, where this turn looked.
     pub counts: Option<Vec<FunctionCounts>>,
+    /// What was lost of no known function, where this turn looked and there is any.
+    pub losses: Option<SessionLosses>,
+    /// Calls that are the parents of others and have no row: they never ended where only ends are
+    /// captured.
+    pub unended: Vec<u64>,
     /// Samples of the target's stacks.
     pub samples: Samples,
     /// Agent events.

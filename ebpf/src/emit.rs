@@ -18,7 +18,10 @@ use exoscope_abi::{
     },
 };
 
-use crate::{maps::RINGS, totals::Totals};
+use crate::{
+    maps::RINGS,
+    totals::{self, Totals},
+};
 
 /// The agent polls on a timer: a wake-up costs more than all the rest of a marker.
 const FLAGS: u64 = BPF_RB_NO_WAKEUP as u64;
@@ -55,26 +58,17 @@ pub fn polled(mut call: CallRecord, polls: CallPolls, totals: Totals) {
     }
 }
 
-/// Submits what the target says of an error or a panic, or counts it as lost where the function is
-/// known.
+/// Submits what the target says of an error or a panic. `None` where something of it is lost: it did
+/// not fit, or the target's memory was not readable.
 #[inline(always)]
-pub fn error(detail: u64, id: u64, at_ns: u64, said: Said, totals: Option<Totals>) {
-    if error_of(detail, id, at_ns, said).is_none()
-        && let Some(totals) = totals
-    {
-        totals.lost_detail();
-    }
-}
-
-#[inline(always)]
-fn error_of(detail: u64, id: u64, at_ns: u64, said: Said) -> Option<()> {
+pub fn error(detail: u64, id: u64, at_ns: u64, said: Said) -> Option<()> {
     // SAFETY: the helper checks the target's address and fails where it is not readable.
     let detail = unsafe { bpf_probe_read_user(detail as *const ErrorDetail) }.ok()?;
     let mut entry = reserve::<ErrorRecord>()?;
     let record = entry.as_mut_ptr();
     // SAFETY: the ring gave memory for a whole record; every field is written, the byte arrays up
     // to the lengths beside them.
-    unsafe {
+    let whole = unsafe {
         (&raw mut (*record).kind).write(RecordKind::Error as u16);
         (&raw mut (*record).said).write(said as u16);
         (&raw mut (*record).truncated).write(detail.truncated);
@@ -90,11 +84,12 @@ fn error_of(detail: u64, id: u64, at_ns: u64, said: Said) -> Option<()> {
             detail.message,
             detail.message_len,
         );
-        (&raw mut (*record).type_name_len).write(kind_len);
-        (&raw mut (*record).message_len).write(message_len);
-    }
+        (&raw mut (*record).type_name_len).write(kind_len.unwrap_or(0));
+        (&raw mut (*record).message_len).write(message_len.unwrap_or(0));
+        kind_len.and(message_len).is_some()
+    };
     entry.submit(FLAGS);
-    Some(())
+    whole.then_some(())
 }
 
 /// Submits a call's encoded fields, or counts them as lost. `size` is that of the marker.
@@ -135,33 +130,36 @@ fn fields_of<const N: usize>(address: u64, size: u64, id: u64, at_ns: u64) -> Op
     Some(())
 }
 
-/// Submits what a token stands for. Where it does not fit, the calls that name the token have no
-/// parent.
+/// Submits what a token stands for, or counts it as lost.
 #[inline(always)]
 pub fn link(token: u64, call: u64, at_ns: u64) {
-    if let Some(mut entry) = reserve::<LinkRecord>() {
-        entry.write(LinkRecord {
-            kind: RecordKind::Link as u16,
-            reserved: [0; 3],
-            token,
-            call,
-            at_ns,
-        });
-        entry.submit(FLAGS);
+    match reserve::<LinkRecord>() {
+        Some(mut entry) => {
+            entry.write(LinkRecord {
+                kind: RecordKind::Link as u16,
+                reserved: [0; 3],
+                token,
+                call,
+                at_ns,
+            });
+            entry.submit(FLAGS);
+        }
+        None => totals::lost_link(),
     }
 }
 
-/// Copies at most `N` bytes of the target's memory; gives back how many.
+/// Copies at most `N` bytes of the target's memory; gives back how many, or `None` where it is not
+/// readable.
 ///
 /// # Safety
 /// `to` is valid for writes of `N` bytes.
 #[inline(always)]
-unsafe fn read_text<const N: usize>(to: *mut u8, from: u64, len: u32) -> u32 {
+unsafe fn read_text<const N: usize>(to: *mut u8, from: u64, len: u32) -> Option<u32> {
     if from == 0 || len == 0 {
-        return 0;
+        return Some(0);
     }
     let len = if len as usize > N { N as u32 } else { len };
     // SAFETY: `len` is at most `N`; the helper checks the target's address.
     let failed = unsafe { read_user_raw(to.cast(), len, from as *const _) } != 0;
-    if failed { 0 } else { len }
+    if failed { None } else { Some(len) }
 }

@@ -12,7 +12,7 @@ use crate::{
     maps::LINKS,
     marker::{argument, now, phase, site_function},
     table,
-    totals::Totals,
+    totals::{self, Totals},
 };
 
 /// The fields of a call that has begun, or what it returns.
@@ -69,7 +69,9 @@ fn take_item_error(ctx: &ProbeContext) -> Option<()> {
     let at_ns = now();
     let call = followed(argument(ctx, 1))?;
     let totals = Totals::of(site_function(ctx))?;
-    emit::error(argument(ctx, 2), call, at_ns, Said::InItem, Some(totals));
+    if emit::error(argument(ctx, 2), call, at_ns, Said::InItem).is_none() {
+        totals.lost_detail();
+    }
     Some(())
 }
 
@@ -88,9 +90,8 @@ fn take_link(ctx: &ProbeContext) -> Option<()> {
         return Some(());
     }
     let number = innermost_number(call);
-    if number != 0 {
-        // Where the map refuses it, the calls that name the token have no parent.
-        let _ = LINKS.insert(token, number, 0);
+    if number != 0 && LINKS.insert(token, number, 0).is_err() {
+        totals::lost_link();
     }
     Some(())
 }
@@ -122,8 +123,11 @@ fn take_panic(ctx: &ProbeContext) -> Option<()> {
     }
     if config::exits_only() {
         let call = chain::innermost_timed(call);
-        if call != 0 && !chain::is_link(call) {
-            emit::error(detail, call, at_ns, Said::InPanic, None);
+        if call != 0
+            && !chain::is_link(call)
+            && emit::error(detail, call, at_ns, Said::InPanic).is_none()
+        {
+            totals::lost_panic();
         }
         return Some(());
     }
@@ -131,7 +135,9 @@ fn take_panic(ctx: &ProbeContext) -> Option<()> {
     if let Found::Open(_, slot) = chain::innermost(call) {
         // SAFETY: the slot lies in the map.
         let (function, number) = unsafe { ((*slot.call).function, (*slot.call).id) };
-        emit::error(detail, number, at_ns, Said::InPanic, Totals::of(function));
+        if emit::error(detail, number, at_ns, Said::InPanic).is_none() {
+            Totals::of(function)?.lost_detail();
+        }
     }
     Some(())
 }

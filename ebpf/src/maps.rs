@@ -4,10 +4,14 @@ use aya_ebpf::{
     btf_maps::{Array, ArrayOfMaps, LruHashMap, RingBuf},
     macros::btf_map,
 };
-use exoscope_abi::{record::CallRecord, table::Bucket, totals::FunctionTotals};
+use exoscope_abi::{
+    record::CallRecord,
+    table::Bucket,
+    totals::{FunctionTotals, SessionLosses},
+};
 
 /// `BPF_F_MMAPABLE`: the agent maps the array instead of asking for each value.
-const MMAPABLE: usize = 1 << 10;
+pub const MMAPABLE: usize = 1 << 10;
 
 /// A counter alone on its cache line.
 #[repr(C, align(64))]
@@ -24,6 +28,10 @@ pub static TABLE: Array<Bucket, 1, MMAPABLE> = Array::new();
 /// The totals, `shards × functions`: [`crate::totals`].
 #[btf_map]
 pub static TOTALS: Array<FunctionTotals, 1, MMAPABLE> = Array::new();
+
+/// One entry: what was lost of which no function is known.
+#[btf_map]
+pub static LOSSES: Array<SessionLosses, 1, MMAPABLE> = Array::new();
 
 /// Calls numbered so far, per CPU.
 #[btf_map]

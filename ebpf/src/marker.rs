@@ -12,6 +12,7 @@ use aya_ebpf::{
 };
 use exoscope_abi::{
     Outcome, Phase,
+    polls::CallPolls,
     probe::UNSEEN,
     record::{CallRecord, RecordKind, Said},
     table::{OpenCall, child_ns_at},
@@ -191,11 +192,12 @@ fn replace(stale: Slot) {
     // SAFETY: the slot lies in the map.
     let old = unsafe { stale.call.read() };
     let end_ns = now();
+    let polls = polls::ended(stale, &old, end_ns);
     tell_parent(&old, end_ns);
     if let Some(totals) = Totals::of(old.function) {
         totals.replaced();
         let record = record_of(&old, end_ns, Outcome::Unfinished as u32, 0);
-        emit::call(record, totals);
+        submit(record, polls, totals);
     }
 }
 
@@ -259,8 +261,8 @@ fn end(ctx: &ProbeContext, detail: u64) -> Option<()> {
             0
         }
     };
-    if detail != 0 && id != 0 {
-        emit::error(detail, id, end_ns, Said::AtEnd, Some(totals));
+    if detail != 0 && id != 0 && emit::error(detail, id, end_ns, Said::AtEnd).is_none() {
+        totals.lost_detail();
     }
     Some(())
 }
@@ -284,12 +286,16 @@ fn end_open(
     let duration = end_ns.saturating_sub(call.start_ns);
     totals.ended(outcome, duration);
     tell_parent(&call, end_ns);
-    let record = record_of(&call, end_ns, outcome, items);
+    submit(record_of(&call, end_ns, outcome, items), polls, totals);
+    Some(call.id)
+}
+
+#[inline(always)]
+fn submit(record: CallRecord, polls: Option<CallPolls>, totals: Totals) {
     match polls {
         Some(polls) => emit::polled(record, polls, totals),
         None => emit::call(record, totals),
     }
-    Some(call.id)
 }
 
 /// Ends a call of which only this end is seen and gives back its address; `None` where the target

@@ -12,13 +12,14 @@ use exoscope_abi::{
 
 use crate::{
     config,
+    maps::MMAPABLE,
     marker::{argument, now},
     table::{self, Slot},
 };
 
 /// Polls for each slot of the table of open calls, or one in all where nobody asks.
 #[btf_map]
-pub static POLLS: Array<OpenPolls, 1> = Array::new();
+pub static POLLS: Array<OpenPolls, 1, MMAPABLE> = Array::new();
 
 /// Wake-ups by the data pointer of the waker; the least recently used are forgotten.
 #[btf_map]

@@ -3,10 +3,13 @@
 use aya_ebpf::helpers::bpf_get_smp_processor_id;
 use exoscope_abi::{
     Outcome,
-    totals::{FunctionTotals, histogram_bucket},
+    totals::{FunctionTotals, SessionLosses, histogram_bucket},
 };
 
-use crate::{atomic, config, maps::TOTALS};
+use crate::{
+    atomic, config,
+    maps::{LOSSES, TOTALS},
+};
 
 /// The totals of one function in this CPU's shard.
 #[derive(Clone, Copy)]
@@ -70,4 +73,27 @@ impl Totals {
             }
         }
     }
+}
+
+/// A link was lost.
+#[inline(always)]
+pub fn lost_link() {
+    if let Some(losses) = losses() {
+        // SAFETY: the pointer comes from the map, whose value outlives the program.
+        unsafe { atomic::add(&raw mut (*losses).links, 1) };
+    }
+}
+
+/// The message of a panic in a call whose function is not known was lost.
+#[inline(always)]
+pub fn lost_panic() {
+    if let Some(losses) = losses() {
+        // SAFETY: as in `lost_link`.
+        unsafe { atomic::add(&raw mut (*losses).panics, 1) };
+    }
+}
+
+#[inline(always)]
+fn losses() -> Option<*mut SessionLosses> {
+    LOSSES.get_ptr_mut(0)
 }

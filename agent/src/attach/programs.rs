@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-use aya::maps::{Array, Map, MapData, RingBuf};
-use aya::{Ebpf, EbpfLoader};
+use aya::maps::{Array, HashMap, Map, MapData, RingBuf};
+use aya::{Ebpf, EbpfLoader, Pod};
 use aya_obj::Object;
 use exoscope_abi::{Phase, table};
 
@@ -232,6 +232,19 @@ impl Programs {
             Some(map) => Ok(map_fd(map)?),
             None => Err(ProgramsError::Object(format!("it has no map `{name}`"))),
         }
+    }
+
+    /// Takes the hash map `name`, which the programs go on using.
+    ///
+    /// # Errors
+    /// Where the object has no such map, or it was taken before.
+    pub fn take_hash_map<K: Pod, V: Pod>(
+        &mut self,
+        name: &str,
+    ) -> Result<HashMap<MapData, K, V>, ProgramsError> {
+        let map = self.ebpf.take_map(name);
+        let map = map.ok_or_else(|| ProgramsError::Object(format!("it has no map `{name}`")))?;
+        HashMap::try_from(map).map_err(|error| ProgramsError::Object(error.to_string()))
     }
 
     /// Begins or ends the session for all programs at one moment.

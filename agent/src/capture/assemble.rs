@@ -6,12 +6,14 @@
 //!
 //! In `exits` mode a record names calls by address. A child ends before its parent, so the first
 //! child that names an address gives the parent its number in advance, and the parent takes it when
-//! it ends; so do fields, links and panics of a call that is still open. That needs the records in the
+//! it ends; so do fields, links and panics of a call that is still open. A call that never ends has no row,
+//! and the numbers of those are told to the store: whose parent it would be has none. All that needs the records in the
 //! order of their times; [`Assembler::release`] sorts them and keeps back those that a slower CPU's
 //! ring might still precede.
 
 use std::collections::HashMap;
 
+use exoscope_abi::polls;
 use exoscope_abi::record::{CallRecord, LinkRecord, PolledRecord, Said};
 
 use super::decode::{ErrorText, FieldsText, Record};
@@ -52,7 +54,9 @@ impl Assembler {
             Record::Call(record) => self.call(&record, batch),
             Record::Polled(record) => {
                 self.call(&record.call, batch);
-                batch.polls.push(polls(&record));
+                let PolledRecord { call, polls } = record;
+                let duration_ns = call.end_ns.saturating_sub(call.start_ns);
+                batch.polls.push(call_polls(call.id, duration_ns, polls));
             }
             Record::Unmatched(record) => self.unmatched(&record, batch),
             Record::Exit(_) | Record::Link(_) | Record::Error(_) => self.held.push(record),
@@ -97,6 +101,15 @@ impl Assembler {
         }
         self.failed
             .retain(|(_, end_ns), _| end_ns.saturating_add(TEXT_WAIT_NS) > complete_until);
+        batch.unended.extend(self.expected.take_unended());
+    }
+
+    /// As [`Assembler::release`] of everything: no record comes after this. What is expected to end has
+    /// not.
+    pub fn finish(&mut self, batch: &mut Batch) {
+        self.release(u64::MAX, batch);
+        self.expected.give_up();
+        batch.unended.extend(self.expected.take_unended());
     }
 
     /// Records that made no sense so far.
@@ -191,11 +204,11 @@ fn call(
     }
 }
 
-fn polls(PolledRecord { call, polls }: &PolledRecord) -> CallPolls {
-    let duration_ns = call.end_ns.saturating_sub(call.start_ns);
+/// The polls of a call, within its duration.
+pub fn call_polls(call: u64, duration_ns: u64, polls: polls::CallPolls) -> CallPolls {
     let polled_ns = polls.polled_ns.min(duration_ns);
     CallPolls {
-        call: call.id,
+        call,
         polls: polls.polls,
         polled_ns,
         ready_ns: polls.ready_ns.min(duration_ns - polled_ns),
@@ -213,6 +226,7 @@ fn fields(call: u64, text: FieldsText) -> Fields {
 fn detail(call: u64, text: ErrorText) -> ErrorDetail {
     ErrorDetail {
         call,
+        panic: text.said == Said::InPanic,
         kind: text.kind,
         message: text.message,
         truncated: text.truncated,

@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 
 use aya::maps::{MapData, RingBuf};
 
-use super::assemble::Assembler;
+use super::assemble::{Assembler, call_polls};
 use super::decode::{Record, decode};
-use super::shared::{OpenCalls, Totals};
-use crate::event::{Batch, Call, OpenCall, Outcome};
+use super::shared::Shared;
+use crate::event::{Batch, Call, OpenCall, Outcome, SessionLosses};
 
 /// Records in one batch at most.
 const BATCH_RECORDS: usize = 1 << 16;
@@ -42,8 +42,7 @@ pub struct Progress {
 /// Takes records from the rings.
 pub struct Consumer {
     rings: Vec<RingBuf<MapData>>,
-    open_calls: OpenCalls,
-    totals: Totals,
+    shared: Shared,
     assembler: Assembler,
     malformed: u64,
     progress: Arc<Progress>,
@@ -62,16 +61,14 @@ impl Consumer {
     /// A consumer of these rings and arrays.
     pub fn new(
         rings: Vec<RingBuf<MapData>>,
-        open_calls: OpenCalls,
-        totals: Totals,
+        shared: Shared,
         exits_only: bool,
         progress: Arc<Progress>,
     ) -> Self {
         let assembler = Assembler::new(exits_only);
         Self {
             rings,
-            open_calls,
-            totals,
+            shared,
             assembler,
             malformed: 0,
             progress,
@@ -114,27 +111,30 @@ impl Consumer {
             let mut batch = Batch::default();
             let drained = self.drain(&mut batch);
             if !drained.more {
-                self.assembler.release(u64::MAX, &mut batch);
+                self.assembler.finish(&mut batch);
                 write(batch);
                 break;
             }
             write(batch);
         }
-        let left = self.open_calls.snapshot();
-        let calls: Vec<Call> = left
-            .iter()
-            .map(|call| ended(call, outcome, end_ns))
-            .collect();
+        let mut batch = Batch {
+            open: Some(Vec::new()),
+            counts: Some(self.shared.totals.snapshot()),
+            losses: self.losses(),
+            ..Batch::default()
+        };
+        for (slot, call) in self.shared.open_calls.slots() {
+            let call = ended(&call, outcome, end_ns);
+            let polls = self.shared.polls.as_ref();
+            let polls = polls.and_then(|polls| polls.ended(slot, call.id, end_ns));
+            let polls = polls.map(|polls| call_polls(call.id, call.duration_ns, polls));
+            batch.polls.extend(polls);
+            batch.calls.push(call);
+        }
         self.progress
             .calls
-            .fetch_add(calls.len() as u64, Ordering::Relaxed);
-        let counts = Some(self.totals.snapshot());
-        write(Batch {
-            calls,
-            open: Some(Vec::new()),
-            counts,
-            ..Batch::default()
-        });
+            .fetch_add(batch.calls.len() as u64, Ordering::Relaxed);
+        write(batch);
         self.progress.open.store(0, Ordering::Relaxed);
         self.update_lost();
     }
@@ -144,7 +144,8 @@ impl Consumer {
     fn turn(&mut self, look: bool, batch: &mut Batch) -> Drained {
         let seen = look.then(|| {
             self.update_lost();
-            (self.totals.snapshot(), self.open_calls.snapshot())
+            let shared = &self.shared;
+            (shared.totals.snapshot(), shared.open_calls.snapshot())
         });
         let drained = self.drain(batch);
         if let Some((counts, mut open)) = seen {
@@ -154,6 +155,7 @@ impl Consumer {
                 .open
                 .store(open.len() as u64, Ordering::Relaxed);
             batch.counts = Some(counts);
+            batch.losses = self.losses();
             batch.open = Some(open);
         }
         drained
@@ -195,8 +197,14 @@ impl Consumer {
         drained
     }
 
+    fn losses(&self) -> Option<SessionLosses> {
+        let losses = self.shared.losses.snapshot();
+        (losses.links + losses.panics > 0).then_some(losses)
+    }
+
     fn update_lost(&self) {
         let lost = self
+            .shared
             .totals
             .snapshot()
             .iter()

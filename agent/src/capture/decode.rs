@@ -111,6 +111,11 @@ fn decode_error(bytes: &[u8]) -> Option<Record> {
     let message = record
         .message
         .get(..(record.message_len as usize).min(MESSAGE_LEN))?;
+    let message = if record.truncated == 0 {
+        message
+    } else {
+        whole_characters(message)
+    };
     Some(Record::Error(Box::new(ErrorText {
         id: record.id,
         at_ns: record.at_ns,
@@ -119,6 +124,14 @@ fn decode_error(bytes: &[u8]) -> Option<Record> {
         message: String::from_utf8_lossy(message).into_owned(),
         truncated: record.truncated != 0,
     })))
+}
+
+/// A text that was cut, without the part of a character at its end.
+pub(super) fn whole_characters(text: &[u8]) -> &[u8] {
+    match std::str::from_utf8(text) {
+        Err(error) if error.error_len().is_none() => &text[..error.valid_up_to()],
+        _ => text,
+    }
 }
 
 fn decode_fields(bytes: &[u8]) -> Option<Record> {

@@ -24,6 +24,8 @@ pub struct Expected {
     tokens: VecDeque<u64>,
     /// Numbers given so far.
     numbered: u64,
+    /// Numbers of calls that will not be heard of again, since the last [`Expected::take_unended`].
+    unended: Vec<u64>,
 }
 
 /// A call that has not ended.
@@ -82,8 +84,23 @@ impl Expected {
             Some(call) if call.first_ns >= start_ns => {
                 (call.number, call.children.ns_since(start_ns))
             }
-            _ => (self.next_number(), 0),
+            other => {
+                // Another call began where that one was, which has never ended.
+                self.unended.extend(other.map(|call| call.number));
+                (self.next_number(), 0)
+            }
         }
+    }
+
+    /// No call ends any more.
+    pub fn give_up(&mut self) {
+        let left = self.calls.drain().map(|(_, call)| call.number);
+        self.unended.extend(left);
+    }
+
+    /// Numbers that were given to calls of which no end is known, each once.
+    pub fn take_unended(&mut self) -> Vec<u64> {
+        std::mem::take(&mut self.unended)
     }
 
     /// The call that `call` identifies, which is open at `at_ns`.
@@ -111,7 +128,8 @@ impl Expected {
         let mut heard: Vec<u64> = self.calls.values().map(|call| call.last_ns).collect();
         let middle = heard.len() / 2;
         let (_, &mut since, _) = heard.select_nth_unstable(middle);
-        self.calls.retain(|_, call| call.last_ns > since);
+        let forgotten = self.calls.extract_if(|_, call| call.last_ns <= since);
+        self.unended.extend(forgotten.map(|(_, call)| call.number));
     }
 
     fn next_number(&mut self) -> u64 {
@@ -155,6 +173,19 @@ mod tests {
         let mut expected = Expected::default();
         let number = expected.parent(0x10, 20, 30).unwrap();
         assert_ne!(expected.end(0x10, 40).0, number);
+        assert_eq!(expected.take_unended(), [number]);
+    }
+
+    #[test]
+    fn what_has_not_ended_is_told_once() {
+        let mut expected = Expected::default();
+        let never = expected.parent(0x10, 20, 30).unwrap();
+        let ended = expected.parent(0x20, 20, 30).unwrap();
+        assert_eq!(expected.end(0x20, 10).0, ended);
+        assert!(expected.take_unended().is_empty());
+        expected.give_up();
+        assert_eq!(expected.take_unended(), [never]);
+        assert!(expected.take_unended().is_empty());
     }
 
     #[test]
@@ -169,6 +200,7 @@ mod tests {
             expected.open(call << 3, call);
         }
         assert!(expected.calls.len() < CALLS);
+        assert_eq!(expected.calls.len() + expected.unended.len(), CALLS + 1);
         let numbered = expected.numbered;
         assert!(expected.open((CALLS as u64) << 3, 0).unwrap() <= numbered);
         assert!(expected.open(8, 0).unwrap() > numbered);

@@ -11,6 +11,8 @@ use std::fmt::Write as _;
 
 use exoscope_abi::field::{CUT, ENTRY_HEADER_LEN, Kind};
 
+use super::decode::whole_characters;
+
 /// The object, and whether every entry made sense and was whole. What comes after an entry that
 /// makes no sense is left out.
 pub fn to_json(bytes: &[u8]) -> (String, bool) {
@@ -95,11 +97,10 @@ impl<'a> Entry<'a> {
 
     /// The bytes of a text, without the part of a character at which it was cut.
     fn text(&self) -> &'a [u8] {
-        match std::str::from_utf8(self.bytes) {
-            Err(error) if self.cut && error.error_len().is_none() => {
-                &self.bytes[..error.valid_up_to()]
-            }
-            _ => self.bytes,
+        if self.cut {
+            whole_characters(self.bytes)
+        } else {
+            self.bytes
         }
     }
 }

@@ -1,14 +1,28 @@
-//! The arrays that the programs write and the agent maps: open calls and totals.
+//! The arrays that the programs write and the agent maps: open calls and their polls, totals, losses.
 
 use std::io;
 use std::os::fd::{AsRawFd as _, BorrowedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use aya::maps::{HashMap, MapData};
+use exoscope_abi::polls::{CallPolls, OpenPolls, WAKES, Wakes};
 use exoscope_abi::table::{Bucket, OpenCall as TableCall, WAYS};
-use exoscope_abi::totals::{FunctionTotals, HISTOGRAM_BUCKETS};
+use exoscope_abi::totals::{FunctionTotals, HISTOGRAM_BUCKETS, SessionLosses};
 use memmap2::{MmapOptions, MmapRaw};
 
 use crate::event::{FunctionCounts, OpenCall};
+
+/// Everything that is read beside the rings.
+pub struct Shared {
+    /// The table of open calls.
+    pub open_calls: OpenCalls,
+    /// Their polls, where these are captured.
+    pub polls: Option<Polls>,
+    /// The counts of every function.
+    pub totals: Totals,
+    /// What was lost of no known function.
+    pub losses: Losses,
+}
 
 /// An array map, mapped to be read.
 struct MappedArray<T> {
@@ -66,13 +80,19 @@ impl OpenCalls {
 
     /// The calls that are open now, oldest first.
     pub fn snapshot(&self) -> Vec<OpenCall> {
-        let mut calls: Vec<OpenCall> = (0..self.array.len)
+        self.slots().into_iter().map(|(_, call)| call).collect()
+    }
+
+    /// As [`OpenCalls::snapshot`], each call with the number of its slot.
+    pub fn slots(&self) -> Vec<(usize, OpenCall)> {
+        let mut calls: Vec<(usize, OpenCall)> = (0..self.array.len)
             .flat_map(|bucket| {
                 let words = self.array.words(bucket);
-                (0..WAYS).filter_map(move |way| read_call(words, way))
+                let call = move |way| Some((bucket * WAYS + way, read_call(words, way)?));
+                (0..WAYS).filter_map(call)
             })
             .collect();
-        calls.sort_unstable_by_key(|call| (call.start_ns, call.id));
+        calls.sort_unstable_by_key(|(_, call)| (call.start_ns, call.id));
         calls
     }
 }
@@ -97,6 +117,88 @@ fn read_call(bucket: &[AtomicU64], way: usize) -> Option<OpenCall> {
         child_ns,
         children,
     })
+}
+
+/// The polls of open calls, by slot, and the wake-ups that they wait for.
+pub struct Polls {
+    array: MappedArray<OpenPolls>,
+    wakers: HashMap<MapData, u64, WakeWords>,
+}
+
+/// [`Wakes`] as words.
+type WakeWords = [u64; size_of::<Wakes>() / size_of::<u64>()];
+
+impl Polls {
+    /// Maps the polls of `slots` slots, and reads wake-ups from `wakers`.
+    ///
+    /// # Errors
+    /// Where the kernel refuses the mapping.
+    pub fn new(
+        map: BorrowedFd<'_>,
+        slots: usize,
+        wakers: HashMap<MapData, u64, WakeWords>,
+    ) -> io::Result<Self> {
+        let array = MappedArray::new(map, slots)?;
+        Ok(Self { array, wakers })
+    }
+
+    /// What is known of the polls of the call `id` in a slot, if it ended at `end_ns`; `None` for one
+    /// that is not polled. Nothing is attached any more.
+    pub fn ended(&self, slot: usize, id: u64, end_ns: u64) -> Option<CallPolls> {
+        let words = self.array.words(slot);
+        let word = |index: usize| words[index].load(Ordering::Acquire);
+        let mut polls = OpenPolls {
+            id: word(0),
+            waker: word(1),
+            begun_ns: word(2),
+            ended_ns: word(3),
+            polls: word(4),
+            polled_ns: word(5),
+            ready_ns: word(6),
+        };
+        if polls.id != id {
+            return None;
+        }
+        // A waker that is forgotten is as good as one that has not woken.
+        let wakes = self.wakers.get(&polls.waker, 0);
+        let woken_ns = wakes.map_or(0, |words| wakes_of(words).first_since(polls.begun_ns));
+        Some(polls.finish(end_ns, woken_ns))
+    }
+}
+
+fn wakes_of(words: WakeWords) -> Wakes {
+    let (&[polled_ns, count], at_ns) = words.split_first_chunk().expect("it has more words");
+    let at_ns: [u64; WAKES] = at_ns.try_into().expect("the rest of the words");
+    Wakes {
+        polled_ns,
+        count,
+        at_ns,
+    }
+}
+
+/// What was lost of which no function is known.
+pub struct Losses {
+    array: MappedArray<SessionLosses>,
+}
+
+impl Losses {
+    /// Maps the losses.
+    ///
+    /// # Errors
+    /// Where the kernel refuses the mapping.
+    pub fn new(map: BorrowedFd<'_>) -> io::Result<Self> {
+        let array = MappedArray::new(map, 1)?;
+        Ok(Self { array })
+    }
+
+    /// The losses so far.
+    pub fn snapshot(&self) -> SessionLosses {
+        let words = self.array.words(0);
+        SessionLosses {
+            links: words[0].load(Ordering::Relaxed),
+            panics: words[1].load(Ordering::Relaxed),
+        }
+    }
 }
 
 /// The totals.

@@ -48,7 +48,8 @@ pub struct CaptureArgs {
     #[arg(long, value_name = "FILE")]
     library: Vec<PathBuf>,
     /// `full` fires at entry and end; `exits` at the end only: half the cost, but no calls in
-    /// flight and no kernel figures per call.
+    /// flight and no kernel figures per call. A call that never ends then has no row, and those
+    /// that it made have no parent.
     #[arg(long, value_enum, default_value_t = CaptureMode::Full)]
     capture: CaptureMode,
     /// `safe` breakpoints, `fast` the kernel's rewritten nops, `auto` what the self-test allows.

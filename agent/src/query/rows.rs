@@ -227,8 +227,8 @@ row! {
 row! {
     /// What the kernel counted beside what is in the file.
     CompletenessRow {
-        /// Full path.
-        function: String,
+        /// Full path; `None` for what was lost of no known function.
+        function: Option<String>,
         /// Calls that began, as counted in the kernel.
         calls_counted: i64,
         /// Calls in the file.

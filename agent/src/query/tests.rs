@@ -32,6 +32,7 @@ fn finished(path: &Path) {
     let (kind, message) = ("E".to_owned(), "m".to_owned());
     batch.errors = vec![ErrorDetail {
         call: 2,
+        panic: false,
         kind,
         message,
         truncated: true,

@@ -150,7 +150,10 @@ impl Summary {
             .filter_map(|row| Some((row, row.reason.as_deref()?)))
             .collect();
         for (row, reason) in told.iter().take(REASONS) {
-            writeln!(out, "  {}: {reason}", printable(&row.function))?;
+            match &row.function {
+                Some(function) => writeln!(out, "  {}: {reason}", printable(function))?,
+                None => writeln!(out, "  {reason}")?,
+            }
         }
         if told.len() > REASONS {
             let more = (told.len() - REASONS) as i64;

@@ -64,6 +64,7 @@ fn finished(path: &Path, lost: u64) {
     batch.calls.push(outer);
     let text = |call| ErrorDetail {
         call,
+        panic: false,
         kind: "io::Error".into(),
         message: "no\nspace".into(),
         truncated: false,

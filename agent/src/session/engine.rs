@@ -18,7 +18,7 @@ use crate::attach::programs::{Programs, Settings};
 use crate::attach::sampling::{SampleMaps, Sampling};
 use crate::attach::{BinaryPlan, Capture, Links, MarkerByte};
 use crate::capture::consumer::{Consumer, Progress};
-use crate::capture::shared::{OpenCalls, Totals};
+use crate::capture::shared::{Losses, OpenCalls, Polls, Shared, Totals};
 use crate::event::{AgentEvent, Batch, Function, Level, Outcome};
 use crate::sample::{self, Sampler};
 use crate::store::Store;
@@ -143,6 +143,25 @@ impl Attachment {
             self.exits_only,
         )
         .context("can't map the counts")
+    }
+
+    /// Everything that is read beside the rings; the polls once.
+    fn shared(&mut self, with_polls: bool) -> Result<Shared> {
+        let polls = if with_polls {
+            let wakers = self.programs.take_hash_map("WAKERS")?;
+            let slots = table::DEFAULT_BUCKETS as usize * table::WAYS;
+            let polls = Polls::new(self.programs.array("POLLS")?, slots, wakers);
+            Some(polls.context("can't map the polls of open calls")?)
+        } else {
+            None
+        };
+        let losses = Losses::new(self.programs.array("LOSSES")?);
+        Ok(Shared {
+            open_calls: self.open_calls()?,
+            polls,
+            totals: self.totals()?,
+            losses: losses.context("can't map the counts of what is lost")?,
+        })
     }
 
     /// Prints what the programs of a debug build have logged.
@@ -303,8 +322,7 @@ impl Engine {
         let (failed, failure) = oneshot::channel();
         let consumer = Consumer::new(
             attachment.programs.take_rings(),
-            attachment.open_calls()?,
-            attachment.totals()?,
+            attachment.shared(plan.polls)?,
             plan.capture.exits_only(),
             Arc::clone(&progress),
         );

@@ -41,7 +41,7 @@ impl Texts {
     }
 }
 
-/// Inserts details; a second one of the same call replaces the first.
+/// Inserts details; a second error of the same call replaces the first, and so does a panic.
 ///
 /// # Errors
 /// Where SQLite can't write.
@@ -52,14 +52,15 @@ pub fn insert(
     errors: &[ErrorDetail],
 ) -> Result<()> {
     let mut insert = connection.prepare_cached(
-        "INSERT OR REPLACE INTO error_detail (call_id, kind_id, message_id, truncated)
-         VALUES (?1, ?2, ?3, ?4)",
+        "INSERT OR REPLACE INTO error_detail (call_id, panic, kind_id, message_id, truncated)
+         VALUES (?1, ?2, ?3, ?4, ?5)",
     )?;
     for error in errors {
         let kind = texts.id(connection, &error.kind)?;
         let message = texts.id(connection, &error.message)?;
         insert.execute(params![
             session.call(error.call),
+            error.panic,
             kind,
             message,
             error.truncated

@@ -14,7 +14,9 @@ CREATE TABLE session (
   sample_hertz INTEGER,            -- samples a second on each CPU; NULL without --sample
   call_base INTEGER NOT NULL,
   call_last INTEGER NOT NULL DEFAULT 9223372036854775807,
-  looked_ns INTEGER                -- CLOCK_MONOTONIC of the last look at the open calls
+  looked_ns INTEGER,               -- CLOCK_MONOTONIC of the last look at the open calls
+  lost_links INTEGER NOT NULL DEFAULT 0,
+  lost_panics INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 
 -- The target of a session.
@@ -63,12 +65,19 @@ CREATE TABLE died (
   call_id INTEGER PRIMARY KEY
 ) STRICT;
 
--- What the error or panic of a call said.
+-- What the error and the last panic of a call said.
 CREATE TABLE error_detail (
-  call_id INTEGER PRIMARY KEY,
+  call_id INTEGER NOT NULL,
+  panic INTEGER NOT NULL,          -- 1 for the panic, which the call may have caught
   kind_id INTEGER,
   message_id INTEGER,
-  truncated INTEGER NOT NULL
+  truncated INTEGER NOT NULL,
+  PRIMARY KEY (call_id, panic)
+) STRICT, WITHOUT ROWID;
+
+-- Calls that others name as their parents, and that have no row: with --capture exits they never ended.
+CREATE TABLE unended (
+  call_id INTEGER PRIMARY KEY
 ) STRICT;
 
 -- Fields, arguments and returned values of the calls that have any: one JSON object a call.

@@ -12,11 +12,17 @@ FROM process;
 
 -- With --polls, polled_ns (in polls), ready_ns (from the first wake-up after a poll began, though not from
 -- before that poll ended, to the next poll or the end) and suspended_ns add up to duration_ns. They are
--- NULL for calls that are not polled, and for those that were open at the end of the session.
+-- NULL for calls that are not polled. A call that was open at the end of the session ends there.
+-- `error` is what the error of a call with the outcome `err` said, or its panic where it is `panic`.
+-- Of a call that was cancelled it is the last item that was an error; of one that was open at the end,
+-- a panic that had begun in it, or else such an item. A panic that a call caught is not shown.
+-- With --capture exits a call that never ended has no row, and those that it made have no parent.
 CREATE VIEW calls AS
 SELECT
   c.call_id,
-  c.call_id - c.parent_step AS parent_id,
+  CASE WHEN c.parent_step IS NOT NULL AND NOT EXISTS (
+      SELECT 1 FROM unended WHERE unended.call_id = c.call_id - c.parent_step)
+    THEN c.call_id - c.parent_step END AS parent_id,
   s.session_id,
   p.pid,
   c.tid,
@@ -50,8 +56,10 @@ FROM session s
 JOIN call c ON c.call_id > s.call_base AND c.call_id <= s.call_last
 JOIN function f ON f.function_id = c.function_id
 LEFT JOIN process p ON p.session_id = s.session_id
--- A call that caught a panic has its message, and ended well all the same.
-LEFT JOIN error_detail d ON d.call_id = c.call_id AND c.outcome <> 0
+LEFT JOIN error_detail d ON d.call_id = c.call_id AND d.panic = CASE c.outcome
+  WHEN 1 THEN 0 WHEN 2 THEN 1 WHEN 3 THEN 0
+  WHEN 4 THEN (SELECT max(panic) FROM error_detail WHERE call_id = c.call_id)
+  WHEN 5 THEN (SELECT max(panic) FROM error_detail WHERE call_id = c.call_id) END
 LEFT JOIN text kind ON kind.text_id = d.kind_id
 LEFT JOIN text message ON message.text_id = d.message_id
 LEFT JOIN call_fields fields ON fields.call_id = c.call_id
@@ -134,7 +142,8 @@ SELECT
 FROM origin
 JOIN failed ON failed.call_id = origin_id
 JOIN function ON function.function_id = failed.function_id
-LEFT JOIN error_detail d ON d.call_id = origin_id
+JOIN call ON call.call_id = origin_id
+LEFT JOIN error_detail d ON d.call_id = origin_id AND d.panic = (call.outcome = 2)
 LEFT JOIN text kind ON kind.text_id = d.kind_id
 LEFT JOIN text message ON message.text_id = d.message_id
 GROUP BY function.path, kind.text, message.text;
@@ -154,6 +163,8 @@ JOIN function f ON f.function_id = o.function_id
 WHERE NOT EXISTS (SELECT 1 FROM call c WHERE c.call_id = o.call_id);
 
 -- What the kernel counted beside the rows that are here. `reason` is NULL where there is nothing to say.
+-- `function` is NULL in a row about what was lost of which no function is known; there is one such row
+-- where anything was.
 CREATE VIEW completeness AS
 WITH opened AS (
   SELECT function_id, count(*) AS calls FROM open_call o
@@ -206,7 +217,19 @@ SELECT
     3), '') AS reason
 FROM function f
 LEFT JOIN counted ON counted.function_id = f.function_id
-LEFT JOIN stored ON stored.function_id = f.function_id;
+LEFT JOIN stored ON stored.function_id = f.function_id
+UNION ALL
+SELECT NULL, 0, 0, 0,
+  substr(
+    CASE WHEN panics > 0 THEN printf('; %,d %s lost (raise --ring-size)',
+      panics, iif(panics = 1, 'message of a panic', 'messages of panics')) ELSE '' END
+    || CASE WHEN links > 0 THEN
+      printf('; %,d %s lost: the calls of tasks and threads that %s made for may have no parent '
+        || '(raise --ring-size)', links, iif(links = 1, 'link', 'links'),
+        iif(links = 1, 'it was', 'they were')) ELSE '' END,
+    3)
+FROM (SELECT sum(lost_links) AS links, sum(lost_panics) AS panics FROM session)
+WHERE links + panics > 0;
 
 CREATE VIEW unmatched_exits AS
 SELECT

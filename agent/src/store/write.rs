@@ -13,7 +13,7 @@ use super::{
     Session, Store, calls, counts, died, fields, integer, open_calls, polls, samples, session,
     stats,
 };
-use crate::event::{AgentEvent, Batch, Level, UnmatchedExit};
+use crate::event::{AgentEvent, Batch, Level, SessionLosses, UnmatchedExit};
 
 /// What the store remembers of earlier batches. Only a commit changes it.
 #[derive(Default)]
@@ -62,6 +62,7 @@ impl Store {
         details::insert(&transaction, session, &mut memory.texts, &batch.errors)?;
         polls::insert(&transaction, session, &batch.polls)?;
         fields::insert(&transaction, session, &batch.fields)?;
+        insert_unended(&transaction, session, &batch.unended)?;
         insert_unmatched(&transaction, session, &batch.unmatched)?;
         insert_events(&transaction, session, &batch.events)?;
         let stats = stats::insert(&transaction, session, memory.stats, &batch.stats)?;
@@ -83,6 +84,9 @@ impl Store {
             Some(counts) => counts::replace(&transaction, session, &memory.counted, counts)?,
             None => Vec::new(),
         };
+        if let Some(losses) = batch.losses {
+            replace_losses(&transaction, session, losses)?;
+        }
         let durations_due = memory.durations.are_due();
         if durations_due {
             memory.durations.write(&transaction, session)?;
@@ -123,6 +127,25 @@ fn insert_unmatched(
             outcome
         ])?;
     }
+    Ok(())
+}
+
+fn insert_unended(connection: &Connection, session: &Session, unended: &[u64]) -> Result<()> {
+    let mut insert = connection.prepare_cached("INSERT INTO unended (call_id) VALUES (?1)")?;
+    for call in unended {
+        insert.execute([session.call(*call)])?;
+    }
+    Ok(())
+}
+
+fn replace_losses(connection: &Connection, session: &Session, losses: SessionLosses) -> Result<()> {
+    let (links, panics) = (integer(losses.links), integer(losses.panics));
+    connection
+        .prepare_cached(
+            "UPDATE session SET lost_links = ?2, lost_panics = ?3
+             WHERE session_id = ?1 AND (lost_links, lost_panics) <> (?2, ?3)",
+        )?
+        .execute([session.id, links, panics])?;
     Ok(())
 }
 

@@ -36,6 +36,17 @@ pub struct FunctionTotals {
 }
 const _: () = assert!(size_of::<FunctionTotals>() == (10 + HISTOGRAM_BUCKETS) * 8);
 
+/// What was lost of which no function is known, for the whole session. Every field only grows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct SessionLosses {
+    /// Links whose token stands for nothing, so that the calls which name it have no parent.
+    pub links: u64,
+    /// Messages of panics that began in a call of `exits` mode, which does not tell its function.
+    pub panics: u64,
+}
+const _: () = assert!(size_of::<SessionLosses>() == 16);
+
 /// Bucket of the histogram for a duration in nanoseconds.
 #[inline(always)]
 pub const fn histogram_bucket(ns: u64) -> usize {

@@ -23,6 +23,7 @@ fn one_error_through_ten_frames_is_one_line() {
     batch.errors = (1..=10)
         .map(|call| ErrorDetail {
             call,
+            panic: false,
             kind: "E".into(),
             message: format!("at {call}"),
             truncated: false,
@@ -59,6 +60,7 @@ fn each_failed_attempt_of_a_retry_is_an_error_of_its_own() {
     ]);
     let text = |call, message: &str| ErrorDetail {
         call,
+        panic: call == 4,
         kind: if message.is_empty() {
             String::new()
         } else {
@@ -201,6 +203,28 @@ fn completeness_compares_with_the_kernel_and_says_why() {
             "app::c|0|0|0|-"
         ]
     );
+}
+
+#[test]
+fn what_is_lost_of_no_known_function_is_said_once() {
+    let (_folder, path) = folder();
+    let mut store = store(&path);
+    let lost = |links, panics| Batch {
+        losses: Some(SessionLosses { links, panics }),
+        ..Batch::default()
+    };
+    let said = "SELECT * FROM completeness WHERE function IS NULL";
+    assert_eq!(rows(&path, said), Vec::<String>::new());
+    store.write(&lost(0, 1)).unwrap();
+    assert_eq!(
+        rows(&path, said),
+        ["-|0|0|0|1 message of a panic lost (raise --ring-size)"]
+    );
+    store.write(&lost(1234, 5)).unwrap();
+    store.finish(&end()).unwrap();
+    let reason = "5 messages of panics lost (raise --ring-size); 1,234 links lost: the calls of \
+                  tasks and threads that they were made for may have no parent (raise --ring-size)";
+    assert_eq!(rows(&path, said), [format!("-|0|0|0|{reason}")]);
 }
 
 #[test]

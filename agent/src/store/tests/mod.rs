@@ -11,7 +11,9 @@ use rusqlite::{Connection, OpenFlags};
 use tempfile::TempDir;
 
 use super::{ProcessInfo, SessionEnd, SessionInfo, Store};
-use crate::event::{Batch, Call, ErrorDetail, Function, FunctionCounts, OpenCall, Outcome};
+use crate::event::{
+    Batch, Call, ErrorDetail, Function, FunctionCounts, OpenCall, Outcome, SessionLosses,
+};
 
 /// Start of the sessions of these tests on `CLOCK_MONOTONIC`.
 pub(crate) const BEGIN_NS: u64 = 5_000_000_000;

@@ -79,6 +79,7 @@ fn a_call_is_a_row_with_all_it_said() {
     ]);
     let detail = |call, kind: &str, message: &str| ErrorDetail {
         call,
+        panic: false,
         kind: kind.into(),
         message: message.into(),
         truncated: true,
@@ -205,6 +206,7 @@ fn a_batch_is_written_whole_or_not_at_all() {
     );
     batch.errors = vec![ErrorDetail {
         call: 1,
+        panic: false,
         kind: "E".into(),
         message: "m".into(),
         truncated: false,
@@ -409,23 +411,97 @@ fn fields_of_a_call_add_up_whatever_batch_they_come_in() {
 }
 
 #[test]
+fn of_an_error_and_a_panic_the_outcome_says_which_is_shown() {
+    let (_folder, path) = folder();
+    let mut store = store(&path);
+    let outcomes = Outcome::ALL.into_iter().zip(1..);
+    let mut batch = calls(
+        outcomes
+            .map(|(outcome, id)| call(id, None, 0, outcome))
+            .collect(),
+    );
+    // A panic that was caught, an error that a stream handed on, and one more panic, whatever came of it.
+    let said = [(true, "caught"), (false, "an item"), (true, "the last")];
+    batch.errors = (1..=6)
+        .flat_map(|call| said.map(|said| (call, said)))
+        .map(|(call, (panic, message))| ErrorDetail {
+            call,
+            panic,
+            kind: if panic { "panic" } else { "E" }.into(),
+            message: message.into(),
+            truncated: false,
+        })
+        .collect();
+    store.write(&batch).unwrap();
+    store.finish(&end()).unwrap();
+    assert_eq!(
+        rows(
+            &path,
+            "SELECT outcome, error, error_kind FROM calls ORDER BY call_id"
+        ),
+        [
+            "ok|-|-",
+            "err|an item|E",
+            "panic|the last|panic",
+            "cancelled|an item|E",
+            "unfinished|the last|panic",
+            "target_died|the last|panic",
+        ]
+    );
+    let errors = "SELECT kind, message FROM errors ORDER BY origin_call_id";
+    assert_eq!(rows(&path, errors), ["E|an item", "panic|the last"]);
+}
+
+#[test]
 fn a_panic_that_a_call_caught_is_not_its_error() {
     let (_folder, path) = folder();
     let mut store = store(&path);
-    let mut batch = calls(vec![
-        call(1, None, 0, Outcome::Ok),
-        call(2, None, 0, Outcome::Panic),
-    ]);
-    batch.errors = [1, 2]
+    let outcomes = [
+        Outcome::Ok,
+        Outcome::Err,
+        Outcome::Panic,
+        Outcome::Cancelled,
+    ];
+    let outcomes = outcomes.into_iter().zip(1..);
+    let mut batch = calls(
+        outcomes
+            .map(|(outcome, id)| call(id, None, 0, outcome))
+            .collect(),
+    );
+    batch.errors = (1..=4)
         .map(|call| ErrorDetail {
             call,
+            panic: true,
             kind: "panic".into(),
             message: "m".into(),
             truncated: false,
         })
-        .into();
+        .collect();
     store.write(&batch).unwrap();
     store.finish(&end()).unwrap();
     let sql = "SELECT call_id, error, error_kind FROM calls ORDER BY 1";
-    assert_eq!(rows(&path, sql), ["1|-|-", "2|m|panic"]);
+    assert_eq!(rows(&path, sql), ["1|-|-", "2|-|-", "3|m|panic", "4|-|-"]);
+}
+
+#[test]
+fn what_never_ended_and_has_no_row_is_nobodys_parent() {
+    let (_folder, path) = folder();
+    let mut store = store(&path);
+    let parents = [Some(1), Some(2), None].into_iter().zip(3..);
+    let mut batch = calls(
+        parents
+            .map(|(parent, id)| call(id, parent, 0, Outcome::Ok))
+            .collect(),
+    );
+    batch.calls.push(call(2, None, 1, Outcome::Ok));
+    store.write(&batch).unwrap();
+    let sql = "SELECT call_id, parent_id FROM calls ORDER BY 1";
+    assert_eq!(rows(&path, sql), ["2|-", "3|1", "4|2", "5|-"]);
+    let unended = Batch {
+        unended: vec![1],
+        ..Batch::default()
+    };
+    store.write(&unended).unwrap();
+    store.finish(&end()).unwrap();
+    assert_eq!(rows(&path, sql), ["2|-", "3|-", "4|2", "5|-"]);
 }
