@@ -19,13 +19,13 @@ use exoscope_tests::trees::compare::{
     Capture, Difference, ErrorLine, ErrorLines, calls, differences, errors,
 };
 use exoscope_tests::trees::log::Log;
-use exoscope_tests::trees::rows::{Row, rows};
+use exoscope_tests::trees::rows::{Polls, Row, rows};
 use exoscope_tests::trees::shrink::{nodes, shrink};
 
-/// Trees of one configuration at least. There are four, so a run takes 1,000 trees.
-const TREES: usize = 250;
+/// Trees of one configuration at least. There are seven, so a run takes 1,000 trees.
+const TREES: usize = 150;
 /// Calls of all these trees at least: 1,000,000 in a run.
-const CALLS: usize = 250_000;
+const CALLS: usize = 150_000;
 /// Calls of one tree at most; most have far fewer.
 const SIZE: &str = "20000";
 /// Memory for all records of a configuration, should the agent be slow: none may be lost.
@@ -42,6 +42,20 @@ const LIED_ABOUT: usize = 60;
 /// How often a tree is run while it is made smaller: what depends on threads may not fail each time.
 const REPEAT: &str = "20";
 
+/// Functions that some configurations exclude: of every kind some, and the recursive ones.
+const EXCLUDED: [&str; 10] = [
+    "trees::sync::plain",
+    "trees::sync::recursive",
+    "trees::sync::Walker::boxed",
+    "trees::sync::Held::drop",
+    "trees::futures::leaf",
+    "trees::futures::plain",
+    "trees::futures::boxed",
+    "trees::futures::recursive",
+    "trees::iterators::returned",
+    "trees::streams::block",
+];
+
 const TARGET: Build = Build::release("trees");
 
 /// A way to capture.
@@ -49,6 +63,8 @@ const TARGET: Build = Build::release("trees");
 struct Configuration {
     capture: Capture,
     markers: &'static str,
+    /// [`EXCLUDED`] is not captured: what is inside of it belongs to the next call outside.
+    excluding: bool,
 }
 
 /// What one session said of what one process did.
@@ -75,13 +91,22 @@ impl Configuration {
             "--ring-size",
             RING,
         ];
-        let fields: &[&str] = if self.capture.fields {
-            &[]
-        } else {
-            &["--no-fields"]
-        };
-        let options = [&options, fields].concat();
-        let arguments = [arguments, &log].concat();
+        let flags = [
+            ("--no-fields", !self.capture.fields),
+            ("--polls", self.capture.polls),
+        ];
+        let flags = flags.iter().filter(|(_, given)| *given);
+        let mut options = [
+            &options[..],
+            &flags.map(|(flag, _)| *flag).collect::<Vec<_>>(),
+        ]
+        .concat();
+        let mut arguments = [arguments, &log].concat();
+        let untold = EXCLUDED.join(",");
+        if self.excluding {
+            options.extend(EXCLUDED.iter().flat_map(|path| ["--exclude", path]));
+            arguments.extend(["--untold", &untold]);
+        }
         let end = bench.run(&options, target, &arguments);
         assert_eq!(end.status.code(), Some(0), "{:#?}", end.stderr);
         let database = bench.database();
@@ -187,8 +212,16 @@ fn holds(configuration: Configuration) {
 
 type Lie = fn(&mut Row);
 
+/// What a call does not have that is not polled, or of which nobody captures that.
+const NO_POLLS: Polls = Polls {
+    polls: 0,
+    polled_ns: 0,
+    ready_ns: 0,
+    suspended_ns: 0,
+};
+
 /// Ways to falsify a row, none of which the comparison may let pass, whichever row it happens to.
-const LIES: [(&str, Lie); 8] = [
+const LIES: [(&str, Lie); 9] = [
     ("parent", |row| row.parent = Some(row.id)),
     ("thread", |row| row.tid += 1),
     ("function", |row| row.function.push('s')),
@@ -197,6 +230,9 @@ const LIES: [(&str, Lie); 8] = [
     ("own time", |row| row.self_ns += 1),
     ("outcome", |row| row.outcome.push('s')),
     ("error", |row| row.error = Some("a lie".to_owned())),
+    ("polls", |row| {
+        row.polls = row.polls.map_or(Some(NO_POLLS), |_| None);
+    }),
 ];
 
 /// The views that sum up say the same as the rows.
@@ -234,8 +270,31 @@ const FULL: Configuration = Configuration {
     capture: Capture {
         exits: false,
         fields: true,
+        polls: false,
     },
     markers: "fast",
+    excluding: false,
+};
+
+const EXITS: Configuration = Configuration {
+    capture: Capture {
+        exits: true,
+        ..FULL.capture
+    },
+    ..FULL
+};
+
+const WITHOUT_FIELDS: Capture = Capture {
+    fields: false,
+    ..FULL.capture
+};
+
+const POLLS: Configuration = Configuration {
+    capture: Capture {
+        polls: true,
+        ..WITHOUT_FIELDS
+    },
+    ..FULL
 };
 
 #[test]
@@ -249,14 +308,14 @@ fn one_false_row_among_true_ones_is_found() {
     let seed = first_seed();
     say(&format!("property, false rows: EXOSCOPE_SEED={seed}"));
     let arguments = ["--size", LIED, "--seed", &seed.to_string(), "--calls", LIED];
-    let mut run = FULL.run(&TARGET.copy_to(folder.path()), &arguments);
-    assert_eq!(FULL.differences(&run), []);
+    let mut run = POLLS.run(&TARGET.copy_to(folder.path()), &arguments);
+    assert_eq!(POLLS.differences(&run), []);
     let step = run.rows.len().div_ceil(LIED_ABOUT);
     for place in (0..run.rows.len()).step_by(step) {
         for (what, lie) in LIES {
             let truth = run.rows[place].clone();
             lie(&mut run.rows[place]);
-            let found = FULL.differences(&run);
+            let found = POLLS.differences(&run);
             assert!(
                 !found.is_empty(),
                 "nobody saw the false {what} of {truth:?}"
@@ -269,12 +328,23 @@ fn one_false_row_among_true_ones_is_found() {
 #[test]
 fn full_with_safe_markers_without_fields() {
     holds(Configuration {
-        capture: Capture {
-            exits: false,
-            fields: false,
-        },
+        capture: WITHOUT_FIELDS,
         markers: "safe",
+        ..FULL
     });
+}
+
+#[test]
+fn full_without_some_functions() {
+    holds(Configuration {
+        excluding: true,
+        ..FULL
+    });
+}
+
+#[test]
+fn full_with_polls() {
+    holds(POLLS);
 }
 
 #[test]
@@ -282,19 +352,24 @@ fn exits_with_fast_markers_without_fields() {
     holds(Configuration {
         capture: Capture {
             exits: true,
-            fields: false,
+            ..WITHOUT_FIELDS
         },
-        markers: "fast",
+        ..EXITS
     });
 }
 
 #[test]
 fn exits_with_safe_markers() {
     holds(Configuration {
-        capture: Capture {
-            exits: true,
-            fields: true,
-        },
         markers: "safe",
+        ..EXITS
+    });
+}
+
+#[test]
+fn exits_without_some_functions() {
+    holds(Configuration {
+        excluding: true,
+        ..EXITS
     });
 }

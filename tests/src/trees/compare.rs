@@ -14,6 +14,8 @@ pub struct Capture {
     pub exits: bool,
     /// Fields too.
     pub fields: bool,
+    /// Polls too.
+    pub polls: bool,
 }
 
 /// Something that the log and the rows say differently.
@@ -195,6 +197,7 @@ impl Comparison<'_> {
             self.compare(call, "fields", &self.fields(told), &row.fields);
             let items = told.end.as_ref().and_then(|end| end.items);
             self.compare(call, "items", &items, &row.items);
+            self.compare_polls(call, row);
             self.compare_parent(call, row, &ids);
         }
     }
@@ -215,9 +218,11 @@ impl Comparison<'_> {
     fn error(told: &Told) -> Option<String> {
         match outcome(told) {
             "ok" => None,
-            // That of a stream was said by its last item, but a panic may have been caught since.
             "err" if !is_stream(told) => told.end.as_ref().map(|end| failure(end.origin)),
-            _ => told.said.last().cloned(),
+            // That of a stream was said by its last item.
+            "err" | "cancelled" => told.failure.clone(),
+            "panic" => told.panic.clone(),
+            _ => told.panic.as_ref().or(told.failure.as_ref()).cloned(),
         }
     }
 
@@ -225,6 +230,21 @@ impl Comparison<'_> {
     fn fields(&self, told: &Told) -> Option<String> {
         let captured = self.capture.fields && self.log.function(told).field;
         captured.then(|| format!(r#"{{"call":{}}}"#, told.call))
+    }
+
+    fn compare_polls(&mut self, call: usize, row: &Row) {
+        let polled = self.log.calls[call].polled.filter(|_| self.capture.polls);
+        let polls = polled.map(|polled| polled.polls);
+        self.compare(call, "polls", &polls, &row.polls.map(|split| split.polls));
+        let (Some(polled), Some(split)) = (polled, row.polls) else {
+            return;
+        };
+        let sum = split.polled_ns + split.ready_ns + split.suspended_ns;
+        let parts = [split.polled_ns, split.ready_ns, split.suspended_ns];
+        let split_up = sum == row.end_ns - row.start_ns && parts.iter().all(|&part| part >= 0);
+        if !split_up || split.polled_ns < polled.body_ns {
+            self.differs(call, format!("has {polled:?}, in its row {split:?}"));
+        }
     }
 
     /// The parent that the row of a call must name.
@@ -246,7 +266,8 @@ impl Comparison<'_> {
         };
         let Some(of_parent) = self.row_of[parent].map(|row| &rows[row]) else {
             // Either the parent's lack of a row is a difference of its own, or it has no end.
-            if row.parent.is_some_and(|id| ids.contains(&id)) {
+            let unended = self.capture.exits && log.calls[parent].end.is_none();
+            if row.parent.is_some_and(|id| unended || ids.contains(&id)) {
                 self.differs(call, format!("has a parent without a row: {row:?}"));
             }
             return;
@@ -423,6 +444,7 @@ pub fn errors(rows: &[Row]) -> ErrorLines {
 
 #[cfg(test)]
 mod tests {
+    use super::super::rows::Polls;
     use super::*;
 
     type Change = fn(&mut Vec<Row>);
@@ -430,6 +452,7 @@ mod tests {
     const FULL: Capture = Capture {
         exits: false,
         fields: true,
+        polls: false,
     };
     const EXITS: Capture = Capture {
         exits: true,
@@ -443,7 +466,7 @@ mod tests {
         begin 2 9 110 1 inside 1 1\n\
         end 2 9 120 1 inside err 2\n\
         begin 3 8 125 0 inside 2 2\n\
-        stumble 1 9 128\n\
+        stumble 1 9 128 1\n\
         begin 4 9 130 1 inside 1 1\n\
         begin 5 7 135 1 linked 2 3\n\
         end 4 9 140 1 inside ok 0\n\
@@ -463,6 +486,7 @@ mod tests {
             error: None,
             fields: None,
             items: None,
+            polls: None,
         }
     }
 
@@ -599,14 +623,62 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_is_the_error_of_what_does_not_end_well() {
+    fn a_panic_is_the_error_of_what_unwinds() {
         let ends = |outcome| LOG.replace("0 inside err 2", &format!("0 inside {outcome} 0"));
         let mut rows = all_rows();
-        for (outcome, error) in [("panic", Some("call 1 stumbled")), ("ok", None)] {
+        let stumbled = Some("call 1 stumbled");
+        for (outcome, error) in [("panic", stumbled), ("ok", None), ("cancelled", None)] {
             rows[0].outcome = outcome.to_owned();
             rows[0].error = error.map(str::to_owned);
             assert_eq!(texts(&ends(outcome), &rows), [""; 0]);
         }
+    }
+
+    #[test]
+    fn an_item_is_the_error_of_a_stream_whatever_it_has_caught() {
+        let fails = "fail 5 7 138 2\nstumble 5 7 139 5\nend 5 7 145";
+        let mut rows = all_rows();
+        for outcome in ["cancelled", "err"] {
+            let end = format!("{outcome} 0 1");
+            let log = LOG
+                .replace("end 5 7 145", fails)
+                .replace("cancelled 0 1", &end);
+            rows[4].outcome = outcome.to_owned();
+            rows[4].error = Some("call 2 failed".to_owned());
+            assert_eq!(texts(&log, &rows), [""; 0]);
+            rows[4].error = Some("call 5 stumbled".to_owned());
+            assert_eq!(texts(&log, &rows).len(), 1);
+        }
+    }
+
+    #[test]
+    fn polls_that_differ_are_found() {
+        let capture = Capture {
+            polls: true,
+            ..FULL
+        };
+        let log = Log::parse(&format!("{LOG}\npolled 5 2 4"));
+        let polls = |polls, polled_ns, ready_ns, suspended_ns| {
+            let mut rows = all_rows();
+            rows[4].polls = Some(Polls {
+                polls,
+                polled_ns,
+                ready_ns,
+                suspended_ns,
+            });
+            differences(&log, &rows, capture).len()
+        };
+        assert_eq!(polls(2, 5, 3, 4), 0);
+        for (wrong, how) in [
+            (polls(3, 5, 3, 4), "number"),
+            (polls(2, 5, 3, 5), "sum"),
+            (polls(2, 3, 5, 4), "less polled than its body"),
+            (polls(2, 14, -2, 0), "negative"),
+        ] {
+            assert_eq!(wrong, 1, "{how}");
+        }
+        assert_eq!(differences(&log, &all_rows(), capture).len(), 1);
+        assert_eq!(differences(&log, &all_rows(), FULL), []);
     }
 
     #[test]

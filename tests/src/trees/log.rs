@@ -5,10 +5,11 @@
 //! | `function NUMBER PATH WHAT` | a function has this number; `field`: and its call's as a field |
 //! | `tree SEED` | what follows, up to the next such line, happened in the tree of this seed |
 //! | `begin CALL TID NS PARENT HOW FUNCTION NODE` | the body of a call began; `PARENT` is 0 for none; `HOW` is `inside`, or `linked` where it runs elsewhere than in its parent |
-//! | `stumble CALL TID NS` | a panic began in the body, which catches it |
-//! | `panic CALL TID NS` | a panic began in the body, and ends it |
+//! | `stumble CALL TID NS NAMED` | a panic began in the body, and is caught; it names the call itself, or one inside that is not told of |
+//! | `panic CALL TID NS NAMED` | a panic began in the body, and is not caught where it began |
 //! | `fail CALL TID NS ORIGIN` | it gave an error as an item of its stream, not surely the last |
-//! | `end CALL TID NS OUTER HOW OUTCOME ORIGIN [ITEMS]` | it ended, in the call `OUTER`; `ORIGIN` is the call in which its error began; of a stream, the items that it gave |
+//! | `end CALL TID NS OUTER HOW OUTCOME ORIGIN [ITEMS]` | it ended, in the call `OUTER`; `ORIGIN` is the call in which its error began; of a stream or iterator, the items that it gave |
+//! | `polled CALL POLLS NS` | it was polled so often, so long at least; after everything else of its tree |
 //!
 //! The lines stand in an order in which the events happened.
 
@@ -45,7 +46,7 @@ pub struct End {
     pub outcome: String,
     /// The call in which its error began; 0 for none.
     pub origin: u32,
-    /// Items that it gave, where it is a stream.
+    /// Items that it gave, where it is a stream or iterator.
     pub items: Option<u32>,
 }
 
@@ -64,10 +65,23 @@ pub struct Told {
     pub seed: u64,
     /// When and where its body began.
     pub begin: Moment,
-    /// What the panics said that began in its body, and the errors that it gave as items.
-    pub said: Vec<String>,
+    /// What the last panic said that began in its body.
+    pub panic: Option<String>,
+    /// What the last error said that it gave as an item.
+    pub failure: Option<String>,
+    /// `None` where it is no future and no stream.
+    pub polled: Option<Polled>,
     /// `None` where it never ended.
     pub end: Option<End>,
+}
+
+/// How a call was polled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Polled {
+    /// How often.
+    pub polls: i64,
+    /// Nanoseconds of it, as the body saw them.
+    pub body_ns: i64,
 }
 
 /// One function.
@@ -143,6 +157,7 @@ impl Reader {
                 self.log.seeds.push(words.next()?.parse().ok()?);
                 return Some(());
             }
+            "polled" => return self.polled(words),
             _ => {}
         }
         let call = words.next()?.parse().ok()?;
@@ -161,12 +176,9 @@ impl Reader {
         };
         let told = &mut self.log.calls[place];
         match word {
-            "stumble" => told.said.push(format!("call {call} stumbled")),
-            "panic" => told.said.push(format!("call {call} panicked")),
-            "fail" => {
-                let origin: u32 = words.next()?.parse().ok()?;
-                told.said.push(failure(origin));
-            }
+            "stumble" => told.panic = Some(format!("call {} stumbled", words.next()?)),
+            "panic" => told.panic = Some(format!("call {} panicked", words.next()?)),
+            "fail" => told.failure = Some(failure(words.next()?.parse().ok()?)),
             "end" => {
                 told.end = Some(End {
                     moment,
@@ -197,6 +209,15 @@ impl Reader {
         Some(())
     }
 
+    fn polled<'a>(&mut self, mut words: impl Iterator<Item = &'a str>) -> Option<()> {
+        let place = *self.places.get(&words.next()?.parse().ok()?)?;
+        self.log.calls[place].polled = Some(Polled {
+            polls: words.next()?.parse().ok()?,
+            body_ns: words.next()?.parse().ok()?,
+        });
+        Some(())
+    }
+
     /// `None` where the words make no sense.
     fn parent<'a>(&self, words: &mut impl Iterator<Item = &'a str>) -> Option<Option<Parent>> {
         let (call, how) = (words.next()?.parse().ok()?, words.next()?);
@@ -224,7 +245,9 @@ impl Reader {
             node: words.next()?.parse().ok()?,
             seed: *self.log.seeds.last()?,
             begin,
-            said: Vec::new(),
+            panic: None,
+            failure: None,
+            polled: None,
             end: None,
         });
         Some(())
@@ -239,8 +262,8 @@ mod tests {
     fn lines_become_calls() {
         let log = Log::parse(
             "function 0 a bare\nfunction 1 b field\nfunction 2 a bare\ntree 7\n\
-             begin 1 9 100 0 inside 2 4\nstumble 1 9 105\nbegin 3 9 110 1 linked 1 5\n\
-             end 3 8 120 1 linked err 3\nfail 1 9 125 3\nend 1 9 130 0 inside ok 0 2\ntree 8",
+             begin 1 9 100 0 inside 2 4\nstumble 1 9 105 1\nbegin 3 9 110 1 linked 1 5\n\
+             end 3 8 120 1 linked err 3\nfail 1 9 125 3\nend 1 9 130 0 inside ok 0 2\npolled 3 4 9\ntree 8",
         );
         assert_eq!((log.functions.len(), &log.seeds), (2, &vec![7, 8]));
         let [outer, inner] = &log.calls[..] else {
@@ -251,8 +274,8 @@ mod tests {
             linked: true,
         });
         assert_eq!((log.path(outer), outer.parent), ("a", None));
-        let said = ["call 1 stumbled".to_owned(), "call 3 failed".to_owned()];
-        assert_eq!(outer.said, said);
+        assert_eq!(outer.panic.as_deref(), Some("call 1 stumbled"));
+        assert_eq!(outer.failure.as_deref(), Some("call 3 failed"));
         assert_eq!((log.path(inner), inner.parent), ("b", parent));
         assert!(log.function(inner).field && !log.function(outer).field);
         let (outer, inner) = (outer.end.as_ref().unwrap(), inner.end.as_ref().unwrap());
@@ -262,6 +285,11 @@ mod tests {
         );
         assert_eq!((outer.items, inner.items), (Some(2), None));
         assert_eq!((outer.outer, inner.outer), (None, parent));
+        let polled = log
+            .calls
+            .iter()
+            .map(|told| told.polled.map(|polled| polled.polls));
+        assert!(polled.eq([None, Some(4)]));
     }
 
     #[test]

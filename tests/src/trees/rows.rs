@@ -25,8 +25,23 @@ pub struct Row {
     pub error: Option<String>,
     /// Its fields, as a JSON object.
     pub fields: Option<String>,
-    /// Items that a stream gave.
+    /// Items that a stream or iterator gave.
     pub items: Option<u32>,
+    /// How its time was split, where it is polled.
+    pub polls: Option<Polls>,
+}
+
+/// How the time of a call was split.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Polls {
+    /// Polls.
+    pub polls: i64,
+    /// Nanoseconds in them.
+    pub polled_ns: i64,
+    /// Nanoseconds in which it had been woken and was not polled.
+    pub ready_ns: i64,
+    /// The other nanoseconds.
+    pub suspended_ns: i64,
 }
 
 impl Row {
@@ -43,7 +58,7 @@ impl Row {
 pub fn rows(database: &Database) -> Vec<Row> {
     database.map(
         "SELECT call_id, parent_id, tid, function, start_ns, duration_ns, self_ns, outcome, error,
-           fields, items
+           fields, items, polls, polled_ns, ready_ns, suspended_ns
          FROM calls",
         |row| {
             let start_ns: i64 = row.get(4)?;
@@ -59,6 +74,15 @@ pub fn rows(database: &Database) -> Vec<Row> {
                 error: row.get(8)?,
                 fields: row.get(9)?,
                 items: row.get(10)?,
+                polls: match row.get(11)? {
+                    Some(polls) => Some(Polls {
+                        polls,
+                        polled_ns: row.get(12)?,
+                        ready_ns: row.get(13)?,
+                        suspended_ns: row.get(14)?,
+                    }),
+                    None => None,
+                },
             })
         },
     )

@@ -3,6 +3,7 @@
 use crate::executor::block_on;
 use crate::functions::{Call, get};
 use crate::futures::Boxed;
+use crate::iterators::{BoxedIterator, take_items};
 use crate::log::{self, Answer, CallId, Caller, Open};
 use crate::program::Node;
 use crate::streams::{BoxedStream, consume};
@@ -23,7 +24,7 @@ impl At {
     pub fn new(caller: Caller, node: &'static Node) -> Self {
         Self {
             node,
-            call: log::announce(caller),
+            call: log::announce(caller, node),
             levels: node.levels - 1,
         }
     }
@@ -32,7 +33,7 @@ impl At {
     pub fn inner(self) -> Option<Self> {
         let levels = self.levels.checked_sub(1)?;
         Some(Self {
-            call: log::announce(Caller::of(self.call)),
+            call: log::announce(Caller::of(self.call), self.node),
             levels,
             ..self
         })
@@ -48,6 +49,7 @@ impl At {
         match get(self.node.function).call {
             Call::Sync(function) | Call::Destructor(function) => function(self),
             Call::Async(function) | Call::Leaf(function) => block_on(function(self)),
+            Call::Iterator(function) => take_items(function(self), u32::MAX, true),
             Call::Stream(function) => block_on(consume(function(self), u32::MAX, true)),
         }
     }
@@ -57,6 +59,14 @@ impl At {
         match get(self.node.function).call {
             Call::Async(function) | Call::Leaf(function) => function(self),
             _ => unreachable!("programs await only futures"),
+        }
+    }
+
+    /// The iterator of the call.
+    pub fn iterator(self) -> BoxedIterator {
+        match get(self.node.function).call {
+            Call::Iterator(function) => function(self),
+            _ => unreachable!("programs take items only of iterators"),
         }
     }
 

@@ -8,7 +8,8 @@ use std::thread;
 use crate::at::At;
 use crate::executor::{block_on, poll_once, pool};
 use crate::futures::Task;
-use crate::log::{Answer, CallId, Caller, Failure, Open, stumble, within};
+use crate::iterators::take_items;
+use crate::log::{Answer, CallId, Caller, Failure, Open, link_to, stumble, within};
 use crate::parcels;
 use crate::program::{Action, Ending, Fate, Handling, Node, Step};
 use crate::sync::Held;
@@ -117,7 +118,7 @@ pub fn take(caller: CallId, step: &'static Step) -> Answer {
 /// Takes a step whose calls fail together.
 fn act(caller: CallId, step: &'static Step) -> Answer {
     let elsewhere = if step.linked {
-        Caller::linked(caller)
+        link_to(caller)
     } else {
         Caller::NONE
     };
@@ -128,6 +129,13 @@ fn act(caller: CallId, step: &'static Step) -> Answer {
             settle(pool(step.nodes.iter().map(task).collect(), WORKERS))
         }
         Action::Poll { polls, fate } => poll(caller, step, polls, fate),
+        Action::Take { items } => match step.nodes.first() {
+            Some(node) => {
+                let iterator = At::new(Caller::of(caller), node).iterator();
+                take_items(iterator, items, step.handling == Handling::Pass)
+            }
+            None => Ok(0),
+        },
         Action::Finish => match parcels::take(caller) {
             Some(task) => block_on(task.polled_by(caller)),
             None => Ok(0),
@@ -175,9 +183,10 @@ fn poll(caller: CallId, step: &'static Step, polls: u32, fate: Fate) -> Answer {
     let [node, takers @ ..] = &step.nodes[..] else {
         return Ok(0);
     };
-    let made_by = Caller {
-        call: caller,
-        linked: step.linked,
+    let made_by = if step.linked {
+        link_to(caller)
+    } else {
+        Caller::of(caller)
     };
     let mut task = Task::new(made_by, node);
     for _ in 0..polls {

@@ -4,6 +4,7 @@ use std::sync::LazyLock;
 
 use crate::at::At;
 use crate::futures::{self, Boxed};
+use crate::iterators::{self, BoxedIterator};
 use crate::log::Answer;
 use crate::streams::{self, BoxedStream};
 use crate::sync;
@@ -31,6 +32,8 @@ pub enum Call {
     Async(fn(At) -> Boxed),
     /// [`futures::leaf`], whose future is awaited without a box too.
     Leaf(fn(At) -> Boxed),
+    /// It returns an iterator.
+    Iterator(fn(At) -> BoxedIterator),
     /// It returns a stream.
     Stream(fn(At) -> BoxedStream),
 }
@@ -46,6 +49,8 @@ pub enum Kind {
     Async,
     /// A future that awaits none of ours.
     Leaf,
+    /// An iterator.
+    Iterator,
     /// A stream.
     Stream,
 }
@@ -84,6 +89,7 @@ impl Function {
             Call::Destructor(_) => Kind::Destructor,
             Call::Async(_) => Kind::Async,
             Call::Leaf(_) => Kind::Leaf,
+            Call::Iterator(_) => Kind::Iterator,
             Call::Stream(_) => Kind::Stream,
         }
     }
@@ -91,7 +97,12 @@ impl Function {
 
 /// All of them; a function's number is its place.
 pub static ALL: LazyLock<Vec<&Function>> = LazyLock::new(|| {
-    let tables: [&[Function]; 3] = [&sync::FUNCTIONS, &futures::FUNCTIONS, &streams::FUNCTIONS];
+    let tables: [&[Function]; 4] = [
+        &sync::FUNCTIONS,
+        &iterators::FUNCTIONS,
+        &futures::FUNCTIONS,
+        &streams::FUNCTIONS,
+    ];
     tables.into_iter().flatten().collect()
 });
 

@@ -40,6 +40,8 @@ enum Body {
     Leaf,
     /// That of a future.
     Async,
+    /// That of an iterator.
+    Iterator,
     /// That of a stream.
     Stream,
 }
@@ -66,6 +68,7 @@ enum Choice {
     Pool,
     Poll,
     Hand,
+    Take,
     Await,
     Join,
     Select,
@@ -76,7 +79,8 @@ enum Choice {
 impl Body {
     fn choices(self) -> Choices {
         use Choice::{
-            Await, Call, Consume, Hand, Hold, Join, Poll, Pool, Select, Stumble, Threads, Timeout,
+            Await, Call, Consume, Hand, Hold, Join, Poll, Pool, Select, Stumble, Take, Threads,
+            Timeout,
         };
         match self {
             Self::Outside => &[(60, Call), (10, Threads), (10, Pool), (15, Poll), (5, Hand)],
@@ -88,6 +92,7 @@ impl Body {
                 (1, Pool),
                 (6, Poll),
                 (3, Hand),
+                (4, Take),
             ],
             Self::Async => &[
                 (20, Call),
@@ -97,15 +102,21 @@ impl Body {
                 (1, Pool),
                 (4, Poll),
                 (2, Hand),
+                (2, Take),
                 (35, Await),
                 (14, Join),
                 (9, Select),
                 (4, Timeout),
                 (5, Consume),
             ],
-            Self::Leaf | Self::Stream => {
-                &[(85, Call), (4, Stumble), (1, Threads), (6, Poll), (4, Hand)]
-            }
+            Self::Leaf | Self::Iterator | Self::Stream => &[
+                (85, Call),
+                (4, Stumble),
+                (1, Threads),
+                (6, Poll),
+                (4, Hand),
+                (2, Take),
+            ],
         }
     }
 }
@@ -121,7 +132,7 @@ impl Generator {
         let mut left = if place.depth < DEPTH { budget } else { 0 };
         let (pauses, most) = match place.body {
             Body::Outside => (false, usize::MAX),
-            Body::Plain => (false, STEPS),
+            Body::Plain | Body::Iterator => (false, STEPS),
             Body::Leaf | Body::Async | Body::Stream => (true, STEPS),
         };
         loop {
@@ -185,12 +196,15 @@ impl Generator {
                 let polls = self.random.within(0, 4);
                 (Action::Timeout { polls }, vec![self.future(place, budget)])
             }
+            Choice::Take => {
+                let items = self.items();
+                (
+                    Action::Take { items },
+                    vec![self.node(Kind::Iterator, place, budget)],
+                )
+            }
             Choice::Consume => {
-                let items = if self.random.percent(60) {
-                    u32::MAX
-                } else {
-                    self.random.within(0, 4)
-                };
+                let items = self.items();
                 (
                     Action::Consume { items },
                     vec![self.node(Kind::Stream, place, budget)],
@@ -202,6 +216,15 @@ impl Generator {
             handling,
             linked: place.body != Body::Outside && self.random.percent(40) && can_link(action),
             nodes,
+        }
+    }
+
+    /// How many items somebody takes at most.
+    fn items(&mut self) -> u32 {
+        if self.random.percent(60) {
+            u32::MAX
+        } else {
+            self.random.within(0, 4)
         }
     }
 
@@ -278,9 +301,10 @@ impl Generator {
     /// A call of any kind.
     fn any(&mut self, place: Place, budget: u32) -> Node {
         match self.random.below(100) {
-            0..78 => self.node(Kind::Sync, place, budget),
-            78..93 => self.future(place, budget),
-            93..97 => self.node(Kind::Stream, place, budget),
+            0..76 => self.node(Kind::Sync, place, budget),
+            76..91 => self.future(place, budget),
+            91..94 => self.node(Kind::Iterator, place, budget),
+            94..97 => self.node(Kind::Stream, place, budget),
             _ => self.node(Kind::Destructor, place, budget),
         }
     }
@@ -308,6 +332,7 @@ impl Generator {
                 Kind::Sync | Kind::Destructor => Body::Plain,
                 Kind::Async => Body::Async,
                 Kind::Leaf => Body::Leaf,
+                Kind::Iterator => Body::Iterator,
                 Kind::Stream => Body::Stream,
             },
             depth: place.depth + levels,
@@ -330,7 +355,9 @@ impl Generator {
             _ if inside.quiet => Ending::Return,
             100..115 => Ending::Panic,
             115..125 => Ending::Unwind,
-            125..140 if inside.body != Body::Stream => Ending::PanicInDestructor,
+            125..140 if !matches!(inside.body, Body::Iterator | Body::Stream) => {
+                Ending::PanicInDestructor
+            }
             _ => Ending::Return,
         }
     }
@@ -431,7 +458,7 @@ mod tests {
             });
         }
         assert_eq!(functions.len(), crate::functions::ALL.len());
-        assert_eq!((actions.len(), handlings.len(), endings.len()), (18, 3, 5));
+        assert_eq!((actions.len(), handlings.len(), endings.len()), (19, 3, 5));
     }
 
     #[test]

@@ -94,9 +94,15 @@ pub enum What {
         node: u32,
     },
     /// A panic began in its body, which catches it.
-    Stumble,
+    Stumble {
+        /// The call that the panic's message names: one that is left out, or this one.
+        named: CallId,
+    },
     /// A panic began in its body, and ends it.
-    Panic,
+    Panic {
+        /// As in [`What::Stumble`].
+        named: CallId,
+    },
     /// Its stream gave an error, which need not be its last item.
     Fail {
         /// The call in which the error began.
@@ -170,8 +176,8 @@ impl Event {
                 function,
                 node,
             } => (0, [caller.word(), function, node]),
-            What::Stumble => (1, [0; 3]),
-            What::Panic => (2, [0; 3]),
+            What::Stumble { named } => (1, [named, 0, 0]),
+            What::Panic { named } => (2, [named, 0, 0]),
             What::Fail { origin } => (3, [origin, 0, 0]),
             What::End {
                 outcome,
@@ -200,8 +206,8 @@ impl Event {
                 function: two,
                 node: three,
             },
-            1 => What::Stumble,
-            2 => What::Panic,
+            1 => What::Stumble { named: one },
+            2 => What::Panic { named: one },
             3 => What::Fail { origin: one },
             ends => What::End {
                 outcome: Outcome::ALL[(ends - ENDS) as usize],
@@ -219,19 +225,26 @@ impl Event {
     }
 }
 
-/// How many calls began.
-pub fn calls(events: &[Event]) -> usize {
-    let begins = |event: &&Event| matches!(event.what, What::Begin { .. });
-    events.iter().filter(begins).count()
-}
-
 /// The one log of the process.
 struct Log {
     events: Box<[Slot]>,
     next_event: AtomicUsize,
     next_call: AtomicU32,
-    /// Callers of calls, by number modulo its length.
-    callers: Box<[AtomicU32]>,
+    /// What else is known of calls, by number modulo its length.
+    known: Box<[Known]>,
+    /// Functions that are left out, by number.
+    left_out: Vec<bool>,
+}
+
+/// What is known of a call besides its events.
+#[derive(Default)]
+struct Known {
+    caller: AtomicU32,
+    /// It is left out: nobody captures its function.
+    left_out: AtomicBool,
+    polls: AtomicU32,
+    /// Nanoseconds in polls, as the body sees them.
+    polled_ns: AtomicU64,
 }
 
 static LOG: OnceLock<Log> = OnceLock::new();
@@ -240,26 +253,55 @@ fn log() -> &'static Log {
     LOG.get().expect("`prepare` comes first")
 }
 
-/// Makes room for a program of so many calls. The first one who asks decides.
-pub fn prepare(calls: u32) {
+/// Makes room for a program of so many calls, of which those of the functions `left_out` are not told
+/// of. The first one who asks decides.
+pub fn prepare(calls: u32, left_out: Vec<bool>) {
     LOG.get_or_init(|| {
         let calls = calls as usize;
         Log {
             events: (0..3 * calls).map(|_| Slot::default()).collect(),
             next_event: AtomicUsize::new(0),
             next_call: AtomicU32::new(1),
-            callers: (0..calls).map(|_| AtomicU32::new(0)).collect(),
+            known: (0..calls).map(|_| Known::default()).collect(),
+            left_out,
         }
     });
 }
 
 /// Takes out what happened since the last time, in its order. No call may be running.
-pub fn take() -> Vec<Event> {
+fn take() -> Vec<Event> {
     let log = log();
     let events = log.next_event.swap(0, Relaxed);
     let words = |slot: &Slot| slot.each_ref().map(|word| word.load(Relaxed));
     let taken = log.events[..events].iter();
     taken.map(|slot| Event::from_words(words(slot))).collect()
+}
+
+/// How a call was polled so far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Polled {
+    /// The call.
+    pub call: CallId,
+    /// How often.
+    pub polls: u32,
+    /// Nanoseconds of it, as its body sees them.
+    pub polled_ns: u64,
+}
+
+/// How those of the calls in `events` were polled that were. No call may be running.
+fn polled(events: &[Event]) -> Vec<Polled> {
+    let begun = events
+        .iter()
+        .filter(|event| matches!(event.what, What::Begin { .. }));
+    let polled = begun.map(|event| {
+        let known = known(event.call);
+        Polled {
+            call: event.call,
+            polls: known.polls.load(Relaxed),
+            polled_ns: known.polled_ns.load(Relaxed),
+        }
+    });
+    polled.filter(|polled| polled.polls > 0).collect()
 }
 
 fn push(call: CallId, what: What) {
@@ -276,27 +318,64 @@ fn push(call: CallId, what: What) {
     }
 }
 
-/// The number of a call that is about to be made.
-pub fn announce(caller: Caller) -> CallId {
+/// The number of a call of `node` that is about to be made.
+pub fn announce(caller: Caller, node: &Node) -> CallId {
     let call = log().next_call.fetch_add(1, Relaxed);
+    let known = known(call);
+    known
+        .left_out
+        .store(log().left_out[node.function as usize], Relaxed);
+    known.polls.store(0, Relaxed);
+    known.polled_ns.store(0, Relaxed);
     adopt(call, caller);
     call
 }
 
 /// It will be another caller that polls `call`, which has not begun.
 pub fn adopt(call: CallId, caller: Caller) {
-    caller_of(call).store(caller.word(), Relaxed);
+    known(call).caller.store(caller.word(), Relaxed);
 }
 
-fn caller_of(call: CallId) -> &'static AtomicU32 {
-    let callers = &log().callers;
-    &callers[call as usize % callers.len()]
+fn known(call: CallId) -> &'static Known {
+    let known = &log().known;
+    &known[call as usize % known.len()]
+}
+
+fn is_left_out(call: CallId) -> bool {
+    call != 0 && known(call).left_out.load(Relaxed)
+}
+
+/// Whose child a call is that `caller` makes now: where that is left out, whoever is outside of it.
+fn told(caller: Caller) -> Caller {
+    if is_left_out(caller.call) {
+        INNERMOST.get()
+    } else {
+        caller
+    }
+}
+
+/// As [`Caller::linked`], of the call that runs now. Where it is left out, and nothing is outside of it,
+/// what is linked belongs to whoever runs it, as if it were not.
+pub fn link_to(call: CallId) -> Caller {
+    match told(Caller::of(call)).call {
+        0 => Caller::of(call),
+        outer => Caller::linked(outer),
+    }
 }
 
 /// The body of `call` panics, and catches it.
 pub fn stumble(call: CallId) {
-    push(call, What::Stumble);
+    push_panic(call, |named| What::Stumble { named });
     let _ = catch_unwind(|| panic!("call {call} stumbled"));
+}
+
+/// A panic that names `call` begins, as `what` makes an event of it.
+fn push_panic(call: CallId, what: impl FnOnce(CallId) -> What) {
+    let inside = told(Caller::of(call));
+    // What is linked runs elsewhere: the panic is not its own.
+    if inside.call != 0 && !inside.linked {
+        push(inside.call, what(call));
+    }
 }
 
 thread_local! {
@@ -320,13 +399,15 @@ pub fn within<T>(caller: Caller, work: impl FnOnce() -> T) -> T {
 /// A body that has begun; dropped without [`Open::end`], it unwinds or its future is dropped.
 pub struct Open {
     call: CallId,
+    /// Nothing is told of it, and it is never the innermost one.
+    left_out: bool,
     /// The body is the innermost one of its thread, or further out: it is being run or dropped.
     entered: AtomicBool,
     /// What is next outside of it while it is entered.
     outer: AtomicU32,
     /// The body is being run, and not suspended: dropped like this, it unwinds.
     running: AtomicBool,
-    /// Items that it has given; [`NO_ITEMS`] where it is no stream.
+    /// Items that it has given; [`NO_ITEMS`] where it is neither a stream nor an iterator.
     items: AtomicU32,
     /// Being dropped while suspended, on a thread that did not unwind before: if it does now, a
     /// destructor of the body's own panicked.
@@ -345,17 +426,21 @@ impl Drop for Dropping<'_> {
 
 /// The body of `call` begins.
 pub fn begin(call: CallId, node: &Node) -> Open {
-    push(
-        call,
-        What::Begin {
-            caller: Caller::from_word(caller_of(call).load(Relaxed)),
+    let known = known(call);
+    let left_out = known.left_out.load(Relaxed);
+    let mut outer = Caller::NONE;
+    if !left_out {
+        let what = What::Begin {
+            caller: told(Caller::from_word(known.caller.load(Relaxed))),
             function: node.function,
             node: node.number,
-        },
-    );
-    let outer = INNERMOST.replace(Caller::of(call));
+        };
+        push(call, what);
+        outer = INNERMOST.replace(Caller::of(call));
+    }
     Open {
         call,
+        left_out,
         entered: AtomicBool::new(true),
         outer: AtomicU32::new(outer.word()),
         running: AtomicBool::new(true),
@@ -372,19 +457,28 @@ impl Open {
         poll_fn(|context| self.resumed(|| body.as_mut().poll(context))).await
     }
 
-    /// Runs a body from one suspension to the next.
+    /// Runs a body from one suspension to the next: a poll of it.
     pub fn resumed<T>(&self, body: impl FnOnce() -> T) -> T {
+        let (known, begun_ns) = (known(self.call), now());
+        known.polls.fetch_add(1, Relaxed);
+        let polled = self.advanced(body);
+        known.polled_ns.fetch_add(now() - begun_ns, Relaxed);
+        polled
+    }
+
+    /// Runs the body of an iterator from one item to the next.
+    pub fn advanced<T>(&self, body: impl FnOnce() -> T) -> T {
         self.running.store(true, Relaxed);
         self.enter();
-        let polled = body();
+        let answer = body();
         self.leave();
         self.running.store(false, Relaxed);
-        polled
+        answer
     }
 
     /// From here to [`Open::leave`] the body is the innermost one of this thread.
     fn enter(&self) {
-        if !self.entered.swap(true, Relaxed) {
+        if !self.left_out && !self.entered.swap(true, Relaxed) {
             let outer = INNERMOST.replace(Caller::of(self.call));
             self.outer.store(outer.word(), Relaxed);
         }
@@ -393,26 +487,30 @@ impl Open {
     /// Gives what is next outside of the body, which is the innermost one again.
     fn leave(&self) -> Caller {
         let outer = Caller::from_word(self.outer.load(Relaxed));
-        self.entered.store(false, Relaxed);
-        INNERMOST.set(outer);
+        if !self.left_out {
+            self.entered.store(false, Relaxed);
+            INNERMOST.set(outer);
+        }
         outer
     }
 
-    /// The body is that of a stream, which has given so many items.
+    /// The body is that of a stream or iterator, which has given so many items.
     pub fn gave(&self, items: u32) {
         self.items.store(items, Relaxed);
     }
 
-    /// The body, that of a stream, gives an error.
+    /// The body, that of a stream or iterator, gives an error.
     pub fn fails(&self, failure: Failure) {
         let origin = failure.origin;
-        push(self.call, What::Fail { origin });
+        if !self.left_out {
+            push(self.call, What::Fail { origin });
+        }
     }
 
     /// The body panics.
     pub fn panic(&self) -> ! {
         self.running.store(true, Relaxed);
-        push(self.call, What::Panic);
+        push_panic(self.call, |named| What::Panic { named });
         panic!("call {} panicked", self.call)
     }
 
@@ -432,6 +530,9 @@ impl Open {
     }
 
     fn ends(&self, outcome: Outcome, origin: CallId) {
+        if self.left_out {
+            return;
+        }
         self.enter();
         let items = self.items.load(Relaxed);
         let what = What::End {
@@ -487,21 +588,57 @@ pub fn write_functions(to: &mut impl Write) -> io::Result<()> {
     Ok(())
 }
 
-/// Writes the lines of one program.
-pub fn write_tree(to: &mut impl Write, seed: u64, events: &[Event]) -> io::Result<()> {
-    writeln!(to, "tree {seed}")?;
-    for event in events {
-        writeln!(to, "{event}")?;
+/// Everything that one run of a program did.
+pub struct Told {
+    /// What the program was made from.
+    pub seed: u64,
+    /// What happened, in its order.
+    pub events: Vec<Event>,
+    /// How its calls were polled.
+    pub polled: Vec<Polled>,
+}
+
+impl Told {
+    /// What has happened since the last time. No call may be running.
+    pub fn take(seed: u64) -> Self {
+        let events = take();
+        let polled = polled(&events);
+        Self {
+            seed,
+            events,
+            polled,
+        }
     }
-    Ok(())
+
+    /// How many calls began.
+    pub fn calls(&self) -> usize {
+        let begins = |event: &&Event| matches!(event.what, What::Begin { .. });
+        self.events.iter().filter(begins).count()
+    }
+
+    /// Writes the lines of the program.
+    pub fn write(&self, to: &mut impl Write) -> io::Result<()> {
+        writeln!(to, "tree {}", self.seed)?;
+        for event in &self.events {
+            writeln!(to, "{event}")?;
+        }
+        for polled in &self.polled {
+            writeln!(
+                to,
+                "polled {} {} {}",
+                polled.call, polled.polls, polled.polled_ns
+            )?;
+        }
+        Ok(())
+    }
 }
 
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let word = match self.what {
             What::Begin { .. } => "begin",
-            What::Stumble => "stumble",
-            What::Panic => "panic",
+            What::Stumble { .. } => "stumble",
+            What::Panic { .. } => "panic",
             What::Fail { .. } => "fail",
             What::End { .. } => "end",
         };
@@ -512,7 +649,7 @@ impl fmt::Display for Event {
                 function,
                 node,
             } => write!(f, " {caller} {function} {node}"),
-            What::Stumble | What::Panic => Ok(()),
+            What::Stumble { named } | What::Panic { named } => write!(f, " {named}"),
             What::Fail { origin } => write!(f, " {origin}"),
             What::End {
                 outcome,

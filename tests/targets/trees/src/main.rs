@@ -1,7 +1,7 @@
 //! Random trees of calls, and a log of what became of them: the target of the property test.
 //!
 //! A tree is a [`program::Program`], made from a seed. It is run by bodies of instrumented functions
-//! ([`sync`], [`futures`], [`streams`]), which tell the [`log`] when they begin and end: what is
+//! ([`sync`], [`futures`], [`streams`], [`iterators`]), which tell the [`log`] when they begin and end: what is
 //! written there is what happened, whatever the program had planned. Trees follow each other in one
 //! process, each with the next seed, so that addresses of calls are used again and again.
 
@@ -11,6 +11,7 @@ mod executor;
 mod functions;
 mod futures;
 mod generate;
+mod iterators;
 mod log;
 mod parcels;
 mod program;
@@ -24,7 +25,8 @@ use std::panic::{self, AssertUnwindSafe};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use log::Event;
+use functions::Function;
+use log::Told;
 use program::Program;
 use truth::gate;
 use truth::options::Options;
@@ -43,6 +45,8 @@ struct Plan {
     repeat: u64,
     /// Calls to leave out, by number.
     without: Vec<u32>,
+    /// Functions of which the log tells nothing, by path.
+    untold: Vec<String>,
     /// Only print the trees.
     print: bool,
     /// Where the log goes.
@@ -59,6 +63,7 @@ impl Plan {
             size: options.value("--size")?.unwrap_or(12_000),
             repeat: options.value("--repeat")?.unwrap_or(1),
             without: numbers(&options.value::<String>("--without")?.unwrap_or_default())?,
+            untold: paths(&options.value::<String>("--untold")?.unwrap_or_default())?,
             print: options.flag("--print"),
             log: options.value("--log")?,
             wait: options.flag("--wait-stdin"),
@@ -73,8 +78,9 @@ impl Plan {
         program
     }
 
-    fn run(&self) -> Vec<(u64, Vec<Event>)> {
-        log::prepare(self.size);
+    fn run(&self) -> Vec<Told> {
+        let untold = |function: &&Function| self.untold.iter().any(|path| path == function.path);
+        log::prepare(self.size, functions::ALL.iter().map(untold).collect());
         let (mut done, mut calls) = (Vec::new(), 0);
         for place in 0.. {
             if place >= self.trees && calls >= self.calls {
@@ -84,20 +90,20 @@ impl Plan {
             let program: &Program = Box::leak(Box::new(self.tree(place)));
             for _ in 0..self.repeat {
                 run(program);
-                let happened = log::take();
-                calls += log::calls(&happened);
-                done.push((program.seed, happened));
+                let told = Told::take(program.seed);
+                calls += told.calls();
+                done.push(told);
             }
         }
         done
     }
 
-    fn write(&self, done: &[(u64, Vec<Event>)]) -> io::Result<()> {
+    fn write(&self, done: &[Told]) -> io::Result<()> {
         if let Some(path) = &self.log {
             let mut file = BufWriter::new(File::create(path)?);
             log::write_functions(&mut file)?;
-            for (seed, events) in done {
-                log::write_tree(&mut file, *seed, events)?;
+            for told in done {
+                told.write(&mut file)?;
             }
             file.flush()?;
         }
@@ -141,6 +147,18 @@ fn numbers(text: &str) -> Result<Vec<u32>, String> {
     parts.map(number).collect()
 }
 
+/// Paths of functions with commas between them.
+fn paths(text: &str) -> Result<Vec<String>, String> {
+    let parts = text.split(',').filter(|part| !part.is_empty());
+    let path = |part: &str| {
+        let known = functions::ALL.iter().any(|function| function.path == part);
+        known
+            .then(|| part.to_owned())
+            .ok_or_else(|| format!("there is no function `{part}`"))
+    };
+    parts.map(path).collect()
+}
+
 /// Does everything that a program does.
 fn run(program: &'static Program) {
     for step in &program.steps {
@@ -170,7 +188,7 @@ fn main() -> ExitCode {
         let _silence = Silence::new();
         plan.run()
     };
-    let calls: usize = done.iter().map(|(_, events)| log::calls(events)).sum();
+    let calls: usize = done.iter().map(Told::calls).sum();
     println!("ran {} trees of {calls} calls", done.len());
     if let Err(error) = plan.write(&done) {
         eprintln!("trees: can't write the log: {error}");

@@ -13,7 +13,7 @@ pub struct Node {
     pub function: u32,
     /// Calls inside each other that a recursive function makes of it; 1 for the others.
     pub levels: u32,
-    /// What the body does, the innermost one of a recursion. A stream gives an item a step.
+    /// What the body does, the innermost one of a recursion. A stream or iterator gives an item a step.
     pub steps: Vec<Step>,
     /// How the body ends after its steps.
     pub ending: Ending,
@@ -24,7 +24,7 @@ pub struct Node {
 pub enum Ending {
     /// It returns a value.
     Return,
-    /// It returns an error of its own. A stream gives it as its last item.
+    /// It returns an error of its own. A stream or iterator gives it as its last item.
     Fail,
     /// It panics.
     Panic,
@@ -69,6 +69,11 @@ pub enum Action {
         polls: u32,
         /// What becomes of it.
         fate: Fate,
+    },
+    /// Takes at most so many items from an iterator.
+    Take {
+        /// How many.
+        items: u32,
     },
     /// Runs the future that the caller handed to this call.
     Finish,

@@ -11,7 +11,7 @@ use crate::at::At;
 use crate::body::{ending, take};
 use crate::functions::{Call, Function};
 use crate::log::{Answer, Open};
-use crate::program::Action;
+use crate::program::{Action, Step};
 
 /// A stream of any function.
 pub type BoxedStream = Pin<Box<dyn Stream<Item = Answer> + Send>>;
@@ -37,8 +37,8 @@ fn block(at: At) -> BoxedStream {
     Box::pin(exoscope::stream!("block", Items::new(at)))
 }
 
-/// An item a step, and one of its own where it ends with an error.
-struct Items {
+/// An item a step, and one of its own where it ends with an error: the body of a stream or iterator.
+pub struct Items {
     at: At,
     /// `None` before the first poll and after the end.
     open: Option<Open>,
@@ -51,7 +51,8 @@ struct Items {
 }
 
 impl Items {
-    fn new(at: At) -> Self {
+    /// Those of a call that has not begun.
+    pub fn new(at: At) -> Self {
         Self {
             at,
             open: None,
@@ -62,22 +63,55 @@ impl Items {
         }
     }
 
-    fn advance(&mut self, open: &Open, context: &mut Context<'_>) -> Poll<Option<Answer>> {
-        let Some(step) = self.at.node.steps.get(self.step) else {
-            return Poll::Ready(self.after_steps(open));
-        };
-        match step.action {
-            Action::Yield { times } if self.pending < times => {
-                self.pending += 1;
-                context.waker().wake_by_ref();
-                return Poll::Pending;
-            }
-            Action::Yield { .. } => self.last = Ok(0),
-            _ => self.last = take(self.at.call, step),
+    fn poll(&mut self, open: &Open, context: &mut Context<'_>) -> Poll<Option<Answer>> {
+        if let Some(Step {
+            action: Action::Yield { times },
+            ..
+        }) = self.at.node.steps.get(self.step)
+            && self.pending < *times
+        {
+            self.pending += 1;
+            context.waker().wake_by_ref();
+            return Poll::Pending;
         }
-        self.step += 1;
         self.pending = 0;
-        Poll::Ready(Some(self.last))
+        Poll::Ready(self.advance(open))
+    }
+
+    fn advance(&mut self, open: &Open) -> Option<Answer> {
+        let Some(step) = self.at.node.steps.get(self.step) else {
+            return self.after_steps(open);
+        };
+        self.last = match step.action {
+            Action::Yield { .. } => Ok(0),
+            _ => take(self.at.call, step),
+        };
+        self.step += 1;
+        Some(self.last)
+    }
+
+    /// The body, which begins where this is the first time.
+    fn resume(&mut self) -> Open {
+        let open = match self.open.take() {
+            Some(open) => open,
+            None => self.at.begin(),
+        };
+        open.gave(self.given);
+        open
+    }
+
+    /// The body has come to an item, to its end, or to where it waits.
+    fn suspend(&mut self, open: Open, item: Poll<Option<Answer>>) {
+        self.given += u32::from(matches!(item, Poll::Ready(Some(_))));
+        if let Poll::Ready(Some(Err(failure))) = item {
+            open.fails(failure);
+        }
+        open.gave(self.given);
+        if matches!(item, Poll::Ready(None)) {
+            open.end(&self.last);
+        } else {
+            self.open = Some(open);
+        }
     }
 
     fn after_steps(&mut self, open: &Open) -> Option<Answer> {
@@ -98,22 +132,20 @@ impl Stream for Items {
     type Item = Answer;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Answer>> {
-        let open = match self.open.take() {
-            Some(open) => open,
-            None => self.at.begin(),
-        };
-        open.gave(self.given);
-        let item = open.resumed(|| self.advance(&open, context));
-        self.given += u32::from(matches!(item, Poll::Ready(Some(_))));
-        if let Poll::Ready(Some(Err(failure))) = item {
-            open.fails(failure);
-        }
-        open.gave(self.given);
-        if matches!(item, Poll::Ready(None)) {
-            open.end(&self.last);
-        } else {
-            self.open = Some(open);
-        }
+        let open = self.resume();
+        let item = open.resumed(|| self.poll(&open, context));
+        self.suspend(open, item);
+        item
+    }
+}
+
+impl Iterator for Items {
+    type Item = Answer;
+
+    fn next(&mut self) -> Option<Answer> {
+        let open = self.resume();
+        let item = open.advanced(|| self.advance(&open));
+        self.suspend(open, Poll::Ready(item));
         item
     }
 }
