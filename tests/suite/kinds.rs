@@ -7,11 +7,12 @@ use exoscope_tests::build::Build;
 use exoscope_tests::eventually;
 use exoscope_tests::forest::{self, Case};
 use exoscope_tests::process::Process;
+use serde::Deserialize;
 
 const KINDS: Build = Build::release("kinds");
 
 /// Captures one run of the cases that need no process of their own.
-fn together(binary: &Path, options: &[&str]) {
+fn together(binary: &Path, options: &[&str]) -> Bench {
     let ends: &[&str] = if options.contains(&"exits") {
         &["--ends"]
     } else {
@@ -28,6 +29,7 @@ fn together(binary: &Path, options: &[&str]) {
         &cases,
         &format!("{}, {options:?}", binary.display()),
     );
+    bench
 }
 
 /// Captures the cases that need a process of their own.
@@ -146,4 +148,123 @@ fn without_fields_nothing_else_is_missing() {
     cases.iter_mut().for_each(Case::forget_fields);
     let cases: Vec<_> = cases.iter().collect();
     forest::holds(&bench.database(), &cases, "--no-fields");
+}
+
+#[test]
+fn with_polls_those_of_futures_and_streams_are_counted() {
+    let bench = together(&KINDS.binary(), &["--polls"]);
+    let database = bench.database();
+    let polls = |function: &str| {
+        let sql = format!(
+            "SELECT polls FROM calls WHERE function = 'kinds::{function}' ORDER BY start_ns"
+        );
+        database.rows(&sql).concat().join(" ")
+    };
+    for (function, expected) in [
+        ("futures::awaited::outer", "4"),
+        ("futures::awaited::ready", "1 1"),
+        ("futures::awaited::later", "4 1"),
+        ("futures::awaited::sync", "-"),
+        ("executors::own::task", "3 2 1"),
+        ("executors::own::step", "2 2 2"),
+        ("executors::own::drives", "-"),
+        ("streams::completed::consumes", "3 1"),
+        ("streams::completed::numbers", "5 1"),
+        ("streams::completed::uses", "- -"),
+        ("iterators::completed::numbers", "- -"),
+    ] {
+        assert_eq!(polls(function), expected, "polls of {function}");
+    }
+    let wrong = "SELECT count(*) FROM calls WHERE polls IS NOT NULL AND (polls < 1 OR polled_ns < 0
+        OR ready_ns < 0 OR suspended_ns < 0 OR polled_ns + ready_ns + suspended_ns <> duration_ns)";
+    assert_eq!(
+        database.number(wrong),
+        0,
+        "calls whose time is split wrongly"
+    );
+}
+
+#[test]
+fn what_is_open_at_the_end_was_polled_until_then() {
+    let arguments = ["--case", "futures::never_completes"];
+    let mut target = Process::ready_target(&KINDS.binary(), &arguments);
+    let bench = Bench::new();
+    let agent = bench.attach(target.pid(), &["--polls"]);
+    target.go_on();
+    target.pauses_at("holding");
+    detach(agent);
+    let rows = bench.database().rows(
+        "SELECT replace(function, 'kinds::futures::never_completes::', ''), outcome, polls,
+           polled_ns + ready_ns + suspended_ns = duration_ns,
+           polled_ns > 0 AND ready_ns = 0 AND suspended_ns > 0
+         FROM calls ORDER BY start_ns",
+    );
+    assert_eq!(
+        rows,
+        [
+            ["waits", "unfinished", "1", "1", "1"],
+            ["before", "ok", "1", "1", "0"],
+            ["inner", "unfinished", "1", "1", "1"],
+        ]
+    );
+    target.go_on();
+    target.pauses_at("done");
+    target.ends_well();
+}
+
+/// What `exoscope tree --json` prints.
+#[derive(Debug, Deserialize)]
+struct Tree {
+    roots: Vec<Node>,
+}
+
+/// A function as reached by one path.
+#[derive(Debug, Deserialize)]
+struct Node {
+    function: String,
+    calls: i64,
+    total_ns: i64,
+    self_ns: i64,
+    children: Vec<Self>,
+}
+
+impl Node {
+    fn visit<'a>(&'a self, each: &mut impl FnMut(&'a Self)) {
+        each(self);
+        self.children.iter().for_each(|child| child.visit(each));
+    }
+}
+
+#[test]
+fn the_tree_has_every_call_once_and_recursion_once_in_its_totals() {
+    const RECURSIVE: &str = "kinds::functions::recursive::";
+    let bench = together(&KINDS.binary(), &[]);
+    let (database, file) = (bench.database(), bench.file());
+    let file = file.to_str().expect("a temporary folder's path is UTF-8");
+    let printed = agent::command(&["tree", file, "--json"]);
+    let tree: Tree = serde_json::from_str(&printed.stdout.join("\n")).expect("it prints the trees");
+    let (mut calls, mut self_ns) = (0, 0);
+    let mut recursive = Vec::new();
+    let mut visit = |node: &Node| {
+        calls += node.calls;
+        self_ns += node.self_ns;
+        let below: i64 = node.children.iter().map(|child| child.calls).sum();
+        if let Some(name) = node.function.strip_prefix(RECURSIVE) {
+            recursive.push((name.to_owned(), node.calls, below, node.total_ns));
+        }
+    };
+    tree.roots.iter().for_each(|root| root.visit(&mut visit));
+    assert_eq!(calls, database.number("SELECT count(*) FROM calls"));
+    assert_eq!(self_ns, database.number("SELECT sum(self_ns) FROM calls"));
+    recursive.sort();
+    let outermost = |name: &str| {
+        database.number(&format!(
+            "SELECT max(duration_ns) FROM calls WHERE function = '{RECURSIVE}{name}'"
+        ))
+    };
+    // `even` and `odd` call each other: each of them contains the calls of the other.
+    let expected = [("down", 100_000, 0), ("even", 3, 2), ("odd", 2, 0)];
+    let expected =
+        expected.map(|(name, calls, below)| (name.to_owned(), calls, below, outermost(name)));
+    assert_eq!(recursive, expected);
 }

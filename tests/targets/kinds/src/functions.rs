@@ -160,6 +160,12 @@ pub mod recursive {
     use crate::case::ok;
 
     const DEPTH: u32 = 100_000;
+    /// What the main thread has as a rule. Without optimization, bare frames do not fit either.
+    const STACK: usize = if cfg!(debug_assertions) {
+        64 << 20
+    } else {
+        8 << 20
+    };
 
     #[exoscope::instrument]
     fn down(depth: u32) -> u32 {
@@ -182,7 +188,7 @@ pub mod recursive {
 
     fn run() {
         assert!(even(4));
-        let thread = std::thread::Builder::new().stack_size(64 << 20);
+        let thread = std::thread::Builder::new().stack_size(STACK);
         let counted = thread
             .spawn(|| down(DEPTH - 1))
             .expect("a thread starts")

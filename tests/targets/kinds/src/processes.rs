@@ -15,6 +15,8 @@ pub const CASES: &[Case] = &[
     after_main::CASE,
     main_returns::CASE,
     thread_ends::CASE,
+    #[cfg(panic = "unwind")]
+    thread_exits::CASE,
     exits::CASE,
     exits_elsewhere::CASE,
     exits_at_once::CASE,
@@ -461,6 +463,79 @@ pub mod thread_ends {
         died("outer").on_thread().with(&[ok("before"), died("ends")]),
         ok("before"),
     ].alone().needs_entries());
+}
+
+/// `pthread_exit` in the middle of calls: it unwinds the thread's stack, and that is no panic.
+#[cfg(panic = "unwind")]
+pub mod thread_exits {
+    use std::ffi::{c_int, c_void};
+    use std::ptr::{null, null_mut};
+
+    use libc::{pthread_attr_t, pthread_t};
+
+    use crate::case::{cancelled, ok};
+
+    type Body = extern "C-unwind" fn(*mut c_void) -> *mut c_void;
+
+    // As glibc has them: with functions that may unwind.
+    unsafe extern "C-unwind" {
+        fn pthread_exit(value: *mut c_void) -> !;
+        fn pthread_create(
+            thread: *mut pthread_t,
+            attributes: *const pthread_attr_t,
+            body: Body,
+            argument: *mut c_void,
+        ) -> c_int;
+    }
+
+    struct Guard;
+
+    #[exoscope::instrument]
+    impl Drop for Guard {
+        fn drop(&mut self) {}
+    }
+
+    #[exoscope::instrument]
+    fn outer() {
+        let _guard = Guard;
+        before();
+        ends();
+    }
+
+    #[exoscope::instrument]
+    fn before() {}
+
+    #[exoscope::instrument]
+    fn ends() {
+        // SAFETY: the thread has no frame of the standard library, which would catch what unwinds;
+        // those that it has run their destructors as in a panic.
+        unsafe { pthread_exit(null_mut()) }
+    }
+
+    extern "C-unwind" fn body(_nothing: *mut c_void) -> *mut c_void {
+        outer();
+        null_mut()
+    }
+
+    fn run() {
+        let mut thread = 0;
+        // SAFETY: a thread of its own, which is waited for.
+        unsafe {
+            let created = pthread_create(&raw mut thread, null(), body, null_mut());
+            assert_eq!(created, 0);
+            assert_eq!(libc::pthread_join(thread, null_mut()), 0);
+        }
+        before();
+    }
+
+    case!(run => [
+        cancelled("outer").on_thread().with(&[
+            ok("before"),
+            cancelled("ends"),
+            ok("Guard::drop"),
+        ]),
+        ok("before"),
+    ]);
 }
 
 /// `process::exit` inside calls.

@@ -18,6 +18,8 @@ pub const CASES: &[Case] = &[
     methods::CASE,
     #[cfg(panic = "unwind")]
     panics::CASE,
+    #[cfg(panic = "unwind")]
+    panics_and_errors::CASE,
 ];
 
 /// `async-stream`, to its end, inside of the call that consumes it.
@@ -600,4 +602,53 @@ pub mod panics {
     }
 
     case!(run => [panic("numbers").items(2).with(&[panic("falls").said("in a stream")])]);
+}
+
+/// A stream that catches a panic and ends with an error has that error, and where it is dropped the one
+/// that it gave; what it caught is not shown.
+#[cfg(panic = "unwind")]
+pub mod panics_and_errors {
+    use std::panic::catch_unwind;
+    use std::task::Poll;
+
+    use futures::executor::block_on;
+    use futures::{Stream, StreamExt, stream};
+
+    use crate::case::{cancelled, err, ok};
+
+    #[exoscope::instrument]
+    fn fails_and_stumbles() -> impl Stream<Item = Result<u32, String>> {
+        let ends = stream::poll_fn(|_| {
+            stumbles();
+            Poll::Ready(None)
+        });
+        let fails = |number| Err(format!("number {number}"));
+        stream::iter([1, 2]).map(fails).chain(ends)
+    }
+
+    /// In the call around it.
+    fn stumbles() {
+        assert!(catch_unwind(|| panic!("stumbled")).is_err());
+    }
+
+    #[exoscope::instrument]
+    fn stumbles_and_goes_on() -> impl Stream<Item = u32> {
+        stream::iter([1, 2]).inspect(|_| stumbles())
+    }
+
+    fn run() {
+        assert_eq!(block_on(fails_and_stumbles().count()), 2);
+        assert_eq!(block_on(fails_and_stumbles().take(1).count()), 1);
+        assert_eq!(block_on(stumbles_and_goes_on().count()), 2);
+        assert_eq!(block_on(stumbles_and_goes_on().take(1).count()), 1);
+    }
+
+    const KIND: &str = "alloc::string::String";
+
+    case!(run => [
+        err("fails_and_stumbles", KIND, "number 2").items(2),
+        cancelled("fails_and_stumbles").items(1).gave(KIND, "number 1"),
+        ok("stumbles_and_goes_on").items(2),
+        cancelled("stumbles_and_goes_on").items(1),
+    ]);
 }
