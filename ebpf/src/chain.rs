@@ -1,9 +1,14 @@
 //! The chain of open calls in the target's memory: [`exoscope_abi::probe`] says what a state holds.
 
-use aya_ebpf::helpers::bpf_probe_read_user;
-use exoscope_abi::probe::{LINK, TOKEN};
+use core::ptr;
 
-use crate::table::{self, Slot};
+use aya_ebpf::helpers::bpf_probe_read_user;
+use exoscope_abi::{
+    probe::{LINK, TOKEN},
+    table::OpenCall,
+};
+
+use crate::{maps::LINKS, table};
 
 /// How many states are looked at for one of a captured call.
 const STATES: u32 = 8;
@@ -54,38 +59,84 @@ pub fn is_link(word: u64) -> bool {
     word & LINK != 0
 }
 
-/// Where the search for a captured call ended.
-pub enum Found {
-    /// At an open call, which is identified so.
-    Open(u64, Slot),
-    /// At the token of a link.
-    Link(u64),
-    /// Nowhere.
-    Nothing,
+/// Where the search for a captured call ended. A plain struct, for an enum would leave words
+/// unwritten, which the verifier does not let a program pass on.
+pub struct Found {
+    /// What identifies the open call, the token of a link, or 0.
+    pub call: u64,
+    /// The open call, or null.
+    pub open: *mut OpenCall,
+}
+
+impl Found {
+    /// Number of the call, or 0 where there is none, or nobody knows any more what a link stands for.
+    #[inline(always)]
+    pub fn id(&self) -> u64 {
+        if is_link(self.call) {
+            // SAFETY: the number is read at once; the map may give its place to another token.
+            return unsafe { LINKS.get(self.call) }.copied().unwrap_or(0);
+        }
+        if self.open.is_null() {
+            return 0;
+        }
+        // SAFETY: the open call lies in the map.
+        unsafe { (*self.open).id }
+    }
 }
 
 /// The innermost captured call at or outside of `call`: those whose function was not chosen, or that
 /// began before the session, are passed over.
 #[inline(always)]
-pub fn innermost(mut call: u64) -> Found {
+pub fn innermost(call: u64) -> Found {
+    let found = open_at(call);
+    if call == 0 || !found.open.is_null() {
+        return found;
+    }
+    let call = captured_outside(call);
+    if is_link(call) {
+        return Found {
+            call,
+            open: ptr::null_mut(),
+        };
+    }
+    open_at(call)
+}
+
+/// The open call that is identified so, or nothing.
+#[inline(always)]
+fn open_at(call: u64) -> Found {
+    if call != 0
+        && let Some(slot) = table::find(call)
+    {
+        return Found {
+            call,
+            open: slot.call,
+        };
+    }
+    Found {
+        call: 0,
+        open: ptr::null_mut(),
+    }
+}
+
+/// What identifies the innermost captured call outside of `call`, or the token of a link, or 0.
+///
+/// A function by itself, which gives back a number and no slot: the verifier would follow all that a
+/// program does afterwards for each turn of the loop.
+#[inline(never)]
+fn captured_outside(mut call: u64) -> u64 {
     // The next outer call, where `call` is a token and has no state to ask.
     let mut outer = 0;
     for _ in 0..2 * STATES {
-        if call == 0 {
-            break;
-        }
-        if is_link(call) {
-            return Found::Link(call);
-        }
-        if let Some(slot) = table::find(call) {
-            return Found::Open(call, slot);
+        if call == 0 || is_link(call) || table::find(call).is_some() {
+            return call;
         }
         if is_token(call) {
             call = outer;
             continue;
         }
         let Some(state) = State::read(call) else {
-            break;
+            return 0;
         };
         if state.call == call {
             call = state.outer;
@@ -93,7 +144,7 @@ pub fn innermost(mut call: u64) -> Found {
             (call, outer) = (state.call, state.outer);
         }
     }
-    Found::Nothing
+    0
 }
 
 /// As [`innermost`], where only ends are attached, and a captured call is one in which the target

@@ -12,6 +12,9 @@ static SHARD_MASK: u32 = 0;
 /// Buckets of the table of open calls less 1: a power of two less 1.
 #[unsafe(no_mangle)]
 static TABLE_MASK: u32 = 0;
+/// Bytes of a ring's data less 1: a power of two less 1.
+#[unsafe(no_mangle)]
+static RING_MASK: u32 = 0;
 /// CPUs that can run a program: the step between two call numbers of one CPU.
 #[unsafe(no_mangle)]
 static CPUS: u32 = 1;
@@ -40,6 +43,8 @@ getter!(/// Shards of the totals less 1.
     shard_mask, SHARD_MASK);
 getter!(/// Buckets of the table less 1.
     table_mask, TABLE_MASK);
+getter!(/// Bytes of a ring less 1.
+    ring_mask, RING_MASK);
 getter!(/// CPUs.
     cpus, CPUS);
 

@@ -1,13 +1,6 @@
 //! Submitting records.
 
-use aya_ebpf::{
-    bindings::BPF_RB_NO_WAKEUP,
-    helpers::{
-        bpf_get_smp_processor_id, bpf_probe_read_user,
-        generated::bpf_probe_read_user as read_user_raw,
-    },
-    maps::ring_buf::RingBufEntry,
-};
+use aya_ebpf::helpers::{bpf_probe_read_user, generated::bpf_probe_read_user as read_user_raw};
 use exoscope_abi::{
     field::TRUNCATED,
     polls::CallPolls,
@@ -19,27 +12,17 @@ use exoscope_abi::{
 };
 
 use crate::{
-    maps::RINGS,
+    ring::reserve,
     totals::{self, Totals},
 };
-
-/// The agent polls on a timer: a wake-up costs more than all the rest of a marker.
-const FLAGS: u64 = BPF_RB_NO_WAKEUP as u64;
-
-#[inline(always)]
-fn reserve<T: 'static>() -> Option<RingBufEntry<T>> {
-    // SAFETY: the helper only reads the number of this CPU.
-    let cpu = unsafe { bpf_get_smp_processor_id() };
-    RINGS.get(cpu)?.reserve_untyped::<T>(0)
-}
 
 /// Submits the record of one call, or counts it as lost.
 #[inline(always)]
 pub fn call(record: CallRecord, totals: Totals) {
     match reserve::<CallRecord>() {
-        Some(mut entry) => {
+        Some(entry) => {
             entry.write(record);
-            entry.submit(FLAGS);
+            entry.submit();
         }
         None => totals.lost_ring(),
     }
@@ -49,10 +32,10 @@ pub fn call(record: CallRecord, totals: Totals) {
 #[inline(always)]
 pub fn polled(mut call: CallRecord, polls: CallPolls, totals: Totals) {
     match reserve::<PolledRecord>() {
-        Some(mut entry) => {
+        Some(entry) => {
             call.kind = RecordKind::Polled as u16;
             entry.write(PolledRecord { call, polls });
-            entry.submit(FLAGS);
+            entry.submit();
         }
         None => totals.lost_ring(),
     }
@@ -64,8 +47,8 @@ pub fn polled(mut call: CallRecord, polls: CallPolls, totals: Totals) {
 pub fn error(detail: u64, id: u64, at_ns: u64, said: Said) -> Option<()> {
     // SAFETY: the helper checks the target's address and fails where it is not readable.
     let detail = unsafe { bpf_probe_read_user(detail as *const ErrorDetail) }.ok()?;
-    let mut entry = reserve::<ErrorRecord>()?;
-    let record = entry.as_mut_ptr();
+    let entry = reserve::<ErrorRecord>()?;
+    let record = entry.record();
     // SAFETY: the ring gave memory for a whole record; every field is written, the byte arrays up
     // to the lengths beside them.
     let whole = unsafe {
@@ -88,7 +71,7 @@ pub fn error(detail: u64, id: u64, at_ns: u64, said: Said) -> Option<()> {
         (&raw mut (*record).message_len).write(message_len.unwrap_or(0));
         kind_len.and(message_len).is_some()
     };
-    entry.submit(FLAGS);
+    entry.submit();
     whole.then_some(())
 }
 
@@ -107,8 +90,8 @@ pub fn fields(address: u64, size: u64, id: u64, at_ns: u64, totals: Totals) {
 
 #[inline(always)]
 fn fields_of<const N: usize>(address: u64, size: u64, id: u64, at_ns: u64) -> Option<()> {
-    let mut entry = reserve::<FieldsRecord<N>>()?;
-    let record = entry.as_mut_ptr();
+    let entry = reserve::<FieldsRecord<N>>()?;
+    let record = entry.record();
     // SAFETY: the ring gave memory for a whole record; every field is written, the bytes up to the
     // length beside them.
     let failed = unsafe {
@@ -123,10 +106,10 @@ fn fields_of<const N: usize>(address: u64, size: u64, id: u64, at_ns: u64) -> Op
         read_user_raw((&raw mut (*record).bytes).cast(), len, address as *const _)
     };
     if failed != 0 {
-        entry.discard(FLAGS);
+        entry.discard();
         return None;
     }
-    entry.submit(FLAGS);
+    entry.submit();
     Some(())
 }
 
@@ -134,7 +117,7 @@ fn fields_of<const N: usize>(address: u64, size: u64, id: u64, at_ns: u64) -> Op
 #[inline(always)]
 pub fn link(token: u64, call: u64, at_ns: u64) {
     match reserve::<LinkRecord>() {
-        Some(mut entry) => {
+        Some(entry) => {
             entry.write(LinkRecord {
                 kind: RecordKind::Link as u16,
                 reserved: [0; 3],
@@ -142,7 +125,7 @@ pub fn link(token: u64, call: u64, at_ns: u64) {
                 call,
                 at_ns,
             });
-            entry.submit(FLAGS);
+            entry.submit();
         }
         None => totals::lost_link(),
     }

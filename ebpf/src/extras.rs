@@ -7,8 +7,7 @@ use aya_ebpf::{macros::uprobe, programs::ProbeContext};
 use exoscope_abi::{Phase, record::Said};
 
 use crate::{
-    chain::{self, Found},
-    config, emit,
+    chain, config, emit,
     maps::LINKS,
     marker::{argument, now, phase, site_function},
     table,
@@ -89,29 +88,11 @@ fn take_link(ctx: &ProbeContext) -> Option<()> {
         }
         return Some(());
     }
-    let number = innermost_number(call);
+    let number = chain::innermost(call).id();
     if number != 0 && LINKS.insert(token, number, 0).is_err() {
         totals::lost_link();
     }
     Some(())
-}
-
-/// Number of the innermost captured call at or outside of `call`, or 0.
-#[inline(always)]
-pub fn innermost_number(call: u64) -> u64 {
-    match chain::innermost(call) {
-        // SAFETY: the slot lies in the map.
-        Found::Open(_, slot) => unsafe { (*slot.call).id },
-        Found::Link(token) => linked(token),
-        Found::Nothing => 0,
-    }
-}
-
-/// Number of the call that a link's token stands for, or 0 where that is not known.
-#[inline(always)]
-pub fn linked(token: u64) -> u64 {
-    // SAFETY: the number is read at once; the map may give its place to another token.
-    unsafe { LINKS.get(token) }.copied().unwrap_or(0)
 }
 
 #[inline(always)]
@@ -132,9 +113,10 @@ fn take_panic(ctx: &ProbeContext) -> Option<()> {
         return Some(());
     }
     // What a link leads to is open elsewhere, if at all: the panic is not its own.
-    if let Found::Open(_, slot) = chain::innermost(call) {
-        // SAFETY: the slot lies in the map.
-        let (function, number) = unsafe { ((*slot.call).function, (*slot.call).id) };
+    let open = chain::innermost(call).open;
+    if !open.is_null() {
+        // SAFETY: the open call lies in the map.
+        let (function, number) = unsafe { ((*open).function, (*open).id) };
         if emit::error(detail, number, at_ns, Said::InPanic).is_none() {
             Totals::of(function)?.lost_detail();
         }

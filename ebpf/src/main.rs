@@ -22,6 +22,7 @@ mod maps;
 mod marker;
 mod off_cpu;
 mod polls;
+mod ring;
 mod sample;
 mod table;
 mod tasks;

@@ -1,11 +1,11 @@
 //! The maps. The agent sets their numbers of entries before it loads the object.
 
 use aya_ebpf::{
-    btf_maps::{Array, ArrayOfMaps, LruHashMap, RingBuf},
+    btf_maps::{Array, LruHashMap},
     macros::btf_map,
 };
 use exoscope_abi::{
-    record::CallRecord,
+    ring::RingHead,
     table::Bucket,
     totals::{FunctionTotals, SessionLosses},
 };
@@ -37,14 +37,11 @@ pub static LOSSES: Array<SessionLosses, 1, MMAPABLE> = Array::new();
 #[btf_map]
 pub static NUMBERS: Array<Counter, 1> = Array::new();
 
-/// One ring buffer per CPU: one shared by several busy threads collapses.
+/// One ring of records per CPU: one shared by several busy threads collapses. The agent puts an array
+/// in this one's place whose values are as long as a ring: [`crate::ring`].
 #[btf_map]
-pub static RINGS: ArrayOfMaps<RingBuf<CallRecord, 4096>, 1> = ArrayOfMaps::new();
+pub static RINGS: Array<RingHead, 1, MMAPABLE> = Array::new();
 
 /// What tokens stand for: the numbers of calls. The oldest ones are forgotten where there are more.
 #[btf_map]
 pub static LINKS: LruHashMap<u64, u64, 1> = LruHashMap::new();
-
-/// One word: the [`exoscope_abi::Phase`] of the session, which the agent sets.
-#[btf_map]
-pub static PHASE: Array<u64, 1> = Array::new();

@@ -19,11 +19,9 @@ use exoscope_abi::{
 };
 
 use crate::{
-    atomic,
-    chain::{self, Found},
-    config, emit, extras,
+    atomic, chain, config, emit,
     log::debug,
-    maps::{NUMBERS, PHASE},
+    maps::NUMBERS,
     polls,
     table::{self, Slot},
     totals::Totals,
@@ -73,14 +71,17 @@ pub fn site_function(ctx: &ProbeContext) -> u32 {
     unsafe { bpf_get_attach_cookie(ctx.regs.cast()) as u32 }
 }
 
+/// The [`Phase`] of the session, which the agent sets. A map by itself, and no array of one entry:
+/// the programs know its address, and need no look-up.
+#[unsafe(link_section = ".data.phase")]
+#[unsafe(no_mangle)]
+static mut PHASE: u64 = Phase::Attaching as u64;
+
 /// The phase of the session, as a number.
 #[inline(always)]
 pub fn phase() -> u64 {
-    match PHASE.get_ptr(0) {
-        // SAFETY: the word lies in the map; the agent changes it at any time.
-        Some(phase) => unsafe { phase.read_volatile() },
-        None => Phase::Attaching as u64,
-    }
+    // SAFETY: one aligned word, read whole; the agent changes it at any time.
+    unsafe { (&raw const PHASE).read_volatile() }
 }
 
 /// This thread.
@@ -149,16 +150,18 @@ fn begin(ctx: &ProbeContext) -> Option<()> {
     // last: until then a reader takes the slot for empty.
     unsafe {
         (*slot.call).parent = parent.id;
-        (*slot.call).child_ns = 0;
-        (*slot.call).children = 0;
+        // One by one: the compiler would call a loop over sixteen bytes for both.
+        (&raw mut (*slot.call).child_ns).write_volatile(0);
+        (&raw mut (*slot.call).children).write_volatile(0);
         (*slot.call).parent_call = parent.call;
         (*slot.call).function = function;
         (*slot.call).tid = thread();
         (*slot.call).start_ns = start_ns;
         (&raw mut (*slot.call).id).write_volatile(id);
     }
-    if let Some(open) = parent.open {
-        open.child_begins(start_ns);
+    if !parent.open.is_null() {
+        // SAFETY: it lies in the map.
+        unsafe { table::child_begins(parent.open, start_ns) };
     }
     Some(())
 }
@@ -169,20 +172,19 @@ struct Parent {
     call: u64,
     /// Its number, or 0.
     id: u64,
-    /// Where it lies, unless a link led to it.
-    open: Option<Slot>,
+    /// Where it lies; null where there is none, or a link led to it.
+    open: *mut OpenCall,
 }
 
 impl Parent {
     #[inline(always)]
     fn of(call: u64) -> Self {
-        let (call, id, open) = match chain::innermost(call) {
-            // SAFETY: the slot lies in the map.
-            Found::Open(call, slot) => (call, unsafe { (*slot.call).id }, Some(slot)),
-            Found::Link(token) => (0, extras::linked(token), None),
-            Found::Nothing => (0, 0, None),
-        };
-        Self { call, id, open }
+        let found = chain::innermost(call);
+        Self {
+            call: if found.open.is_null() { 0 } else { found.call },
+            id: found.id(),
+            open: found.open,
+        }
     }
 }
 

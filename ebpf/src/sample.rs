@@ -28,8 +28,7 @@ use exoscope_abi::{
 };
 
 use crate::{
-    atomic,
-    extras::innermost_number,
+    atomic, chain,
     marker::{now, phase, thread},
 };
 
@@ -139,7 +138,7 @@ pub fn innermost_call(settings: &SampleSettings) -> u64 {
         let Some(call) = chain_head(pointer, &settings.chains[index]) else {
             continue;
         };
-        let number = innermost_number(call);
+        let number = chain::innermost(call).id();
         if number != 0 {
             if innermost != 0 {
                 return 0;

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-use aya::maps::{Array, HashMap, Map, MapData, RingBuf};
+use aya::maps::{Array, HashMap, Map, MapData};
 use aya::{Ebpf, EbpfLoader, Pod};
 use aya_obj::Object;
-use exoscope_abi::{Phase, table};
+use exoscope_abi::{Phase, ring, table};
 
 use super::log::ProgramLog;
 use super::sampling::Sampling;
@@ -49,8 +49,12 @@ impl Default for Settings {
 
 /// Bytes of all ring buffers together, unless the user says otherwise.
 pub const DEFAULT_RING_BYTES: u64 = 32 << 20;
+/// The section, and so the map, that holds the phase.
+const PHASE: &str = ".data.phase";
+/// The map whose place [`Rings`] takes: how long a ring is, is not known when the object is built.
+const RINGS: &str = "RINGS";
 /// Least and most bytes of one CPU's ring buffer.
-const RING_BOUNDS: (u64, u64) = (1 << 16, 1 << 30);
+const RING_BOUNDS: (u64, u64) = (1 << 16, 1 << 28);
 /// Shards of the totals at most: more CPUs share.
 const MAX_SHARDS: u32 = 16;
 
@@ -160,7 +164,7 @@ impl Program {
 pub struct Programs {
     pub(super) ebpf: Ebpf,
     programs: BTreeMap<Program, OwnedFd>,
-    rings: Vec<RingBuf<MapData>>,
+    rings: Rings,
     shards: u32,
     log: ProgramLog,
 }
@@ -178,16 +182,17 @@ impl Programs {
         } else {
             (1, 1)
         };
+        let rings = Rings::create(ring_size(settings.ring_bytes, cpus), cpus)?;
         let mut ebpf = EbpfLoader::new()
             .override_global("FUNCTIONS", &settings.functions, true)
             .override_global("SHARD_MASK", &(shards - 1), true)
             .override_global("TABLE_MASK", &(settings.table_buckets - 1), true)
+            .override_global("RING_MASK", &(rings.size - 1), true)
             .override_global("CPUS", &cpus, true)
             .override_global("EXITS", &u32::from(settings.exits_only), true)
             .map_max_entries("TABLE", settings.table_buckets)
             .map_max_entries("TOTALS", shards * settings.functions)
             .map_max_entries("NUMBERS", cpus)
-            .map_max_entries("RINGS", cpus)
             .map_max_entries("LINKS", MAX_LINKS)
             .override_global("WITH_POLLS", &u32::from(settings.polls), true)
             .map_max_entries("POLLS", polled_calls)
@@ -196,8 +201,7 @@ impl Programs {
             .map_max_entries("OFF_CPU", settings.sampling.off_cpu_threads())
             .load(OBJECT)
             .map_err(|error| ProgramsError::Maps(with_causes(&error)))?;
-        let rings = create_rings(&mut ebpf, cpus, settings.ring_bytes)?;
-        let programs = load_programs(&ebpf)?;
+        let programs = load_programs(&ebpf, &rings)?;
         let log = ProgramLog::of(&mut ebpf);
         Ok(Self {
             ebpf,
@@ -213,9 +217,9 @@ impl Programs {
         self.programs[&program].as_fd()
     }
 
-    /// Takes the ring buffers, one per CPU; empty the second time.
-    pub fn take_rings(&mut self) -> Vec<RingBuf<MapData>> {
-        std::mem::take(&mut self.rings)
+    /// The rings.
+    pub fn rings(&self) -> &Rings {
+        &self.rings
     }
 
     /// Shards of the totals.
@@ -252,12 +256,12 @@ impl Programs {
     /// # Errors
     /// Where the kernel refuses the update.
     pub fn set_phase(&mut self, phase: Phase) -> Result<(), ProgramsError> {
-        let map = self.ebpf.map_mut("PHASE");
-        let map = map.ok_or_else(|| ProgramsError::Object("it has no map `PHASE`".to_owned()))?;
+        let map = self.ebpf.map_mut(PHASE);
+        let map = map.ok_or_else(|| ProgramsError::Object(format!("it has no map `{PHASE}`")))?;
         Array::<_, u64>::try_from(map)
             .and_then(|mut array| array.set(0, phase as u64, 0))
             .map_err(|error| ProgramsError::Map {
-                map: "PHASE".to_owned(),
+                map: PHASE.to_owned(),
                 reason: io::Error::other(error),
             })
     }
@@ -272,7 +276,6 @@ impl Programs {
 fn map_fd(map: &Map) -> Result<BorrowedFd<'_>, ProgramsError> {
     match map {
         Map::Array(data)
-        | Map::ArrayOfMaps(data)
         | Map::HashMap(data)
         | Map::LruHashMap(data)
         | Map::PerCpuArray(data)
@@ -309,37 +312,40 @@ fn ring_size(total: u64, cpus: u32) -> u32 {
     power as u32
 }
 
-fn create_rings(
-    ebpf: &mut Ebpf,
-    cpus: u32,
-    total: u64,
-) -> Result<Vec<RingBuf<MapData>>, ProgramsError> {
-    let size = ring_size(total, cpus);
-    let outer = ebpf
-        .map("RINGS")
-        .ok_or_else(|| ProgramsError::Object("it has no map `RINGS`".to_owned()))?;
-    let outer = map_fd(outer)?;
-    (0..cpus)
-        .map(|cpu| {
-            let failed = |reason| ProgramsError::Map {
-                map: format!("ring {cpu} of {size} bytes"),
-                reason,
-            };
-            let ring = sys::create_ring("RING", size).map_err(failed)?;
-            sys::set_inner_map(outer, cpu, ring.as_fd()).map_err(failed)?;
-            let data = MapData::from_fd(ring).map_err(|error| failed(io::Error::other(error)))?;
-            RingBuf::try_from(Map::RingBuf(data)).map_err(|error| failed(io::Error::other(error)))
-        })
-        .collect()
+/// The array that holds the rings, one per CPU.
+pub struct Rings {
+    /// The array.
+    pub map: OwnedFd,
+    /// Bytes of one ring's data.
+    pub size: u32,
+    /// How many there are.
+    pub cpus: u32,
 }
 
-fn load_programs(ebpf: &Ebpf) -> Result<BTreeMap<Program, OwnedFd>, ProgramsError> {
+impl Rings {
+    fn create(size: u32, cpus: u32) -> Result<Self, ProgramsError> {
+        let map = sys::create_array(RINGS, ring::value_size(size), cpus);
+        map.map(|map| Self { map, size, cpus })
+            .map_err(|reason| ProgramsError::Map {
+                map: format!("{RINGS} of {cpus} times {size} bytes"),
+                reason,
+            })
+    }
+}
+
+fn load_programs(ebpf: &Ebpf, rings: &Rings) -> Result<BTreeMap<Program, OwnedFd>, ProgramsError> {
     let broken = |error: String| ProgramsError::Object(error);
     let mut object = Object::parse(OBJECT).map_err(|error| broken(error.to_string()))?;
     let maps = std::mem::take(&mut object.maps);
     let descriptors: Vec<_> = maps
         .iter()
-        .filter_map(|(name, map)| Some((name.as_str(), map_fd(ebpf.map(name)?).ok()?, map)))
+        .filter_map(|(name, map)| {
+            let fd = match name.as_str() {
+                RINGS => rings.map.as_fd(),
+                name => map_fd(ebpf.map(name)?).ok()?,
+            };
+            Some((name.as_str(), fd, map))
+        })
         .collect();
     let sections: HashSet<usize> = object
         .functions

@@ -1,11 +1,11 @@
 //! The `bpf` commands that aya does not wrap: loading a program for a `uprobe_multi` link, creating
-//! that link, and creating a ring buffer by itself; and loading an iterator without the rest of its
+//! that link, and creating an array by itself; and loading an iterator without the rest of its
 //! object, and linking it to one process.
 //!
 //! Newer releases of aya have the first link, still without the offsets of semaphores; this file
 //! shrinks when they do.
 
-use std::ffi::{CStr, CString};
+use std::ffi::CStr;
 use std::io;
 use std::mem;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -18,6 +18,8 @@ use aya_obj::generated::{
 const LOG_SIZE: usize = 1 << 20;
 /// Programs only read the map.
 const BPF_F_RDONLY_PROG: u32 = 1 << 7;
+/// The map's memory can be mapped.
+const BPF_F_MMAPABLE: u32 = 1 << 10;
 
 /// A program that the kernel refused.
 #[derive(Debug)]
@@ -181,36 +183,27 @@ pub fn create_uprobe_multi(
     bpf_fd(bpf_cmd::BPF_LINK_CREATE, &mut attr)
 }
 
-/// Creates a ring buffer of `size` bytes: a power of two, and a multiple of the page size.
+/// Creates an array of `entries` values that can be mapped.
 ///
 /// # Errors
 /// What the kernel said: `ENOMEM` or `EPERM` where there is no room for it.
-pub fn create_ring(name: &str, size: u32) -> io::Result<OwnedFd> {
+pub fn create_array(name: &str, value_size: u32, entries: u32) -> io::Result<OwnedFd> {
+    create_array_with(name, value_size, entries, BPF_F_MMAPABLE)
+}
+
+fn create_array_with(name: &str, value_size: u32, entries: u32, flags: u32) -> io::Result<OwnedFd> {
     let mut attr = zeroed_attr();
     // SAFETY: writing the fields of one variant of a zeroed union.
     let create = unsafe { &mut attr.__bindgen_anon_1 };
-    create.map_type = bpf_map_type::BPF_MAP_TYPE_RINGBUF as u32;
-    create.max_entries = size;
-    let name = CString::new(name).unwrap_or_default();
-    for (to, from) in create.map_name[..15].iter_mut().zip(name.as_bytes()) {
-        *to = *from as libc::c_char;
+    create.map_type = bpf_map_type::BPF_MAP_TYPE_ARRAY as u32;
+    create.key_size = size_of::<u32>() as u32;
+    create.value_size = value_size;
+    create.max_entries = entries;
+    create.map_flags = flags;
+    for (to, from) in create.map_name[..15].iter_mut().zip(name.bytes()) {
+        *to = from as libc::c_char;
     }
     bpf_fd(bpf_cmd::BPF_MAP_CREATE, &mut attr)
-}
-
-/// Puts `value` (a descriptor) at `index` of an array of maps.
-///
-/// # Errors
-/// What the kernel said.
-pub fn set_inner_map(outer: BorrowedFd<'_>, index: u32, inner: BorrowedFd<'_>) -> io::Result<()> {
-    let value = inner.as_raw_fd();
-    let mut attr = zeroed_attr();
-    // SAFETY: writing the fields of one variant of a zeroed union.
-    let update = unsafe { &mut attr.__bindgen_anon_2 };
-    update.map_fd = outer.as_raw_fd() as u32;
-    update.key = (&raw const index) as u64;
-    update.__bindgen_anon_1.value = (&raw const value) as u64;
-    bpf(bpf_cmd::BPF_MAP_UPDATE_ELEM, &mut attr).map(|_| ())
 }
 
 /// `bpf_iter_link_info` of the kernel for tasks.
@@ -256,18 +249,7 @@ pub fn create_iterator(link: BorrowedFd<'_>) -> io::Result<OwnedFd> {
 /// # Errors
 /// What the kernel said.
 pub fn create_constants(name: &str, constants: &[u8]) -> io::Result<OwnedFd> {
-    let mut attr = zeroed_attr();
-    // SAFETY: writing the fields of one variant of a zeroed union.
-    let create = unsafe { &mut attr.__bindgen_anon_1 };
-    create.map_type = bpf_map_type::BPF_MAP_TYPE_ARRAY as u32;
-    create.key_size = size_of::<u32>() as u32;
-    create.value_size = constants.len() as u32;
-    create.max_entries = 1;
-    create.map_flags = BPF_F_RDONLY_PROG;
-    for (to, from) in create.map_name[..15].iter_mut().zip(name.as_bytes()) {
-        *to = *from as libc::c_char;
-    }
-    let map = bpf_fd(bpf_cmd::BPF_MAP_CREATE, &mut attr)?;
+    let map = create_array_with(name, constants.len() as u32, 1, BPF_F_RDONLY_PROG)?;
 
     let key = 0_u32;
     let mut attr = zeroed_attr();

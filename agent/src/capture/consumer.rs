@@ -10,10 +10,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use aya::maps::{MapData, RingBuf};
-
 use super::assemble::{Assembler, call_polls};
 use super::decode::{Record, decode};
+use super::ring::Ring;
 use super::shared::Shared;
 use crate::event::{Batch, Call, OpenCall, Outcome, SessionLosses};
 
@@ -41,7 +40,7 @@ pub struct Progress {
 
 /// Takes records from the rings.
 pub struct Consumer {
-    rings: Vec<RingBuf<MapData>>,
+    rings: Vec<Ring>,
     shared: Shared,
     assembler: Assembler,
     malformed: u64,
@@ -60,7 +59,7 @@ struct Drained {
 impl Consumer {
     /// A consumer of these rings and arrays.
     pub fn new(
-        rings: Vec<RingBuf<MapData>>,
+        rings: Vec<Ring>,
         shared: Shared,
         exits_only: bool,
         progress: Arc<Progress>,
@@ -170,20 +169,15 @@ impl Consumer {
         let share = BATCH_RECORDS / self.rings.len().max(1);
         for ring in &mut self.rings {
             let mut last_end = 0;
-            let mut taken = 0;
-            while taken < share {
-                let Some(item) = ring.next() else { break };
-                match decode(&item) {
-                    Some(record) => {
-                        if let Record::Exit(record) | Record::Call(record) = &record {
-                            last_end = record.end_ns;
-                        }
-                        self.assembler.push(record, batch);
+            let taken = ring.drain(share, |bytes| match decode(bytes) {
+                Some(record) => {
+                    if let Record::Exit(record) | Record::Call(record) = &record {
+                        last_end = record.end_ns;
                     }
-                    None => self.malformed += 1,
+                    self.assembler.push(record, batch);
                 }
-                taken += 1;
-            }
+                None => self.malformed += 1,
+            });
             drained.records += taken;
             if taken == share {
                 drained.more = true;

@@ -1,6 +1,6 @@
 //! Capturing: from the rings to batches of events.
 //!
-//! [`consumer`] is the thread that drains the rings on a timer; [`decode`] checks bytes, [`assemble`]
+//! [`consumer`] is the thread that drains the rings ([`ring`]) on a timer; [`decode`] checks bytes, [`assemble`]
 //! makes calls of records, and [`shared`] reads what the programs keep in mapped arrays: open calls
 //! and counts.
 
@@ -10,4 +10,5 @@ mod covered;
 pub mod decode;
 mod expected;
 pub mod fields;
+pub mod ring;
 pub mod shared;

@@ -145,8 +145,8 @@ fn capabilities() -> Result<String, Problem> {
 }
 
 fn bpf() -> Result<String, Problem> {
-    match sys::create_ring("exoscope_check", 4096) {
-        Ok(_) => Ok("maps and ring buffers can be made".to_owned()),
+    match sys::create_array("exoscope_check", 4096, 1) {
+        Ok(_) => Ok("maps can be made".to_owned()),
         Err(error) => Err(Problem::new(
             format!("the kernel refuses BPF ({error})"),
             bpf_remedy(&error),
@@ -161,7 +161,7 @@ fn bpf_remedy(error: &io::Error) -> &'static str {
             "a container or a lockdown forbids it: run exoscope on the host, or allow the `bpf` \
              system call"
         }
-        Some(libc::EINVAL) => "its ring buffer is missing: Linux 5.8 or newer is needed",
+        Some(libc::EINVAL) => "arrays can't be mapped: Linux 5.5 or newer is needed",
         _ => "see the kernel's log for the reason",
     }
 }

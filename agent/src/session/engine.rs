@@ -4,6 +4,7 @@
 //! engine is what the rest of a session holds to attach more, to end, and to be told of failures.
 
 use std::collections::{BTreeMap, HashMap};
+use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
@@ -18,6 +19,7 @@ use crate::attach::programs::{Programs, Settings};
 use crate::attach::sampling::{SampleMaps, Sampling};
 use crate::attach::{BinaryPlan, Capture, Links, MarkerByte};
 use crate::capture::consumer::{Consumer, Progress};
+use crate::capture::ring::Ring;
 use crate::capture::shared::{Losses, OpenCalls, Polls, Shared, Totals};
 use crate::event::{AgentEvent, Batch, Function, Level, Outcome};
 use crate::sample::{self, Sampler};
@@ -120,6 +122,15 @@ impl Attachment {
     /// The modules that were looked at.
     pub fn modules(&self) -> &BTreeMap<FileId, Attached> {
         &self.modules
+    }
+
+    /// The rings.
+    ///
+    /// # Errors
+    /// Where they can't be mapped.
+    fn rings(&self) -> Result<Vec<Ring>> {
+        let rings = self.programs.rings();
+        Ring::map_all(rings.map.as_fd(), rings.size, rings.cpus).context("can't map the rings")
     }
 
     /// The table of open calls.
@@ -321,7 +332,7 @@ impl Engine {
         let (sender, receiver) = sync_channel(WAITING_BATCHES);
         let (failed, failure) = oneshot::channel();
         let consumer = Consumer::new(
-            attachment.programs.take_rings(),
+            attachment.rings()?,
             attachment.shared(plan.polls)?,
             plan.capture.exits_only(),
             Arc::clone(&progress),

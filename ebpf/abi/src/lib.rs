@@ -1,7 +1,7 @@
 //! What the marker, the BPF programs and the agent agree on, written once.
 //!
 //! Three parties share these types: the library inside the target ([`probe`], [`note`]), the BPF
-//! programs ([`record`], [`sample`], [`table`], [`totals`], [`task`]), and the agent, which reads all of
+//! programs ([`record`], [`ring`], [`sample`], [`table`], [`totals`], [`task`]), and the agent, which reads all of
 //! them. The crate is `no_std`, has no dependency, and asserts every size at compile time, so that a
 //! layout cannot drift on one side only.
 #![no_std]
@@ -13,6 +13,7 @@ pub mod phase;
 pub mod polls;
 pub mod probe;
 pub mod record;
+pub mod ring;
 pub mod sample;
 pub mod table;
 pub mod task;
