@@ -1,17 +1,24 @@
 //! What `decode` and `assemble` hand to the store: events, without a trace of raw bytes or BPF.
+//!
+//! They can also be bytes, for the spool ([`crate::spool`]) and only for it: both ends are one version
+//! of this program.
 
+mod serial;
+
+use std::borrow::Cow;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 pub use exoscope_abi::Outcome;
 use exoscope_abi::table;
 use exoscope_abi::totals::HISTOGRAM_BUCKETS;
 pub use exoscope_abi::totals::SessionLosses;
+use serde::{Deserialize, Serialize};
 
 use crate::stats::sample::Snapshot;
 
 /// A function that the session may see calls of. Its index in the session's list is the
 /// `function` of every event.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Function {
     /// Full path, `crate::module::Type::name`.
     pub path: String,
@@ -22,7 +29,7 @@ pub struct Function {
 }
 
 /// A call that has ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Call {
     /// Number of the call, unique in the session and never 0; about in the order of beginnings.
     pub id: u64,
@@ -39,6 +46,7 @@ pub struct Call {
     /// Nanoseconds less those of the captured calls made directly by this one, at least 0.
     pub self_ns: u64,
     /// How it ended.
+    #[serde(with = "serial::outcome")]
     pub outcome: Outcome,
     /// Items that it gave, where it is a stream.
     pub items: Option<u32>,
@@ -46,7 +54,7 @@ pub struct Call {
 
 /// How the time of a call was split that was polled. What neither time has of its duration, it was
 /// suspended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CallPolls {
     /// Number of the call.
     pub call: u64,
@@ -59,7 +67,7 @@ pub struct CallPolls {
 }
 
 /// Fields of a call, or what it returned.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fields {
     /// Number of the call.
     pub call: u64,
@@ -70,7 +78,7 @@ pub struct Fields {
 }
 
 /// What the error or panic of a call said.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ErrorDetail {
     /// Number of the call.
     pub call: u64,
@@ -85,7 +93,7 @@ pub struct ErrorDetail {
 }
 
 /// The end of a call that began before the session.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnmatchedExit {
     /// Index of the function.
     pub function: u32,
@@ -94,11 +102,12 @@ pub struct UnmatchedExit {
     /// `CLOCK_MONOTONIC` nanoseconds of the end.
     pub at_ns: u64,
     /// How it ended.
+    #[serde(with = "serial::outcome")]
     pub outcome: Outcome,
 }
 
 /// A call that has begun and not ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OpenCall {
     /// Number of the call.
     pub id: u64,
@@ -125,7 +134,7 @@ impl OpenCall {
 }
 
 /// What the kernel counted for one function since the session began, apart from the records.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FunctionCounts {
     /// Index of the function.
     pub function: u32,
@@ -150,11 +159,12 @@ pub struct FunctionCounts {
     /// Fields or returned values lost.
     pub lost_fields: u64,
     /// Ended calls by power of two of their nanoseconds.
+    #[serde(with = "serial::histogram")]
     pub histogram: [u64; HISTOGRAM_BUCKETS],
 }
 
 /// One function on a stack: that of an address, or one that the compiler put into it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Frame {
     /// Full name, demangled; `[libc.so.6]`, `[vdso]` or `[unknown]` where there is no name.
     pub function: String,
@@ -169,7 +179,7 @@ pub struct Frame {
 }
 
 /// A stack, as one or many samples found it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Stack {
     /// Indices of the session's frames, the root first.
     pub frames: Vec<u32>,
@@ -178,7 +188,7 @@ pub struct Stack {
 }
 
 /// A look at a thread of the target.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sample {
     /// Thread.
     pub tid: u32,
@@ -195,7 +205,7 @@ pub struct Sample {
 
 /// Samples, with the frames and stacks that no batch has brought yet: their indices follow those of
 /// earlier batches.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Samples {
     /// New frames.
     pub frames: Vec<Frame>,
@@ -206,7 +216,7 @@ pub struct Samples {
 }
 
 /// Severity of an agent event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Level {
     /// Worth knowing.
     Info,
@@ -217,14 +227,14 @@ pub enum Level {
 }
 
 /// Something that the agent did or met, in words.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AgentEvent {
     /// Nanoseconds since 1970.
     pub at_unix_ns: i64,
     /// Severity.
     pub level: Level,
     /// One word, stable: `attached`, `detached`, `lost`, `semaphore`, …
-    pub kind: &'static str,
+    pub kind: Cow<'static, str>,
     /// One sentence.
     pub message: String,
 }
@@ -236,14 +246,14 @@ impl AgentEvent {
         Self {
             at_unix_ns: i64::try_from(since.unwrap_or_default().as_nanos()).unwrap_or(i64::MAX),
             level,
-            kind,
+            kind: kind.into(),
             message,
         }
     }
 }
 
 /// What one turn of the consumer hands to the writer: all of it is committed, or none.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Batch {
     /// Ended calls, about in the order of their ends.
     pub calls: Vec<Call>,
@@ -260,6 +270,7 @@ pub struct Batch {
     /// The kernel's counts of every function that has any, where this turn looked.
     pub counts: Option<Vec<FunctionCounts>>,
     /// What was lost of no known function, where this turn looked and there is any.
+    #[serde(with = "serial::losses")]
     pub losses: Option<SessionLosses>,
     /// Calls that are the parents of others and have no row: they never ended where only ends are
     /// captured.
@@ -270,4 +281,50 @@ pub struct Batch {
     pub events: Vec<AgentEvent>,
     /// Process and threads at one moment each.
     pub stats: Vec<Snapshot>,
+}
+
+/// What the writer is told, in the order in which it is told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Message {
+    /// Functions that later batches name: their indices follow those of earlier ones.
+    Functions(Vec<Function>),
+    /// Events to commit.
+    Batch(Box<Batch>),
+}
+
+impl Message {
+    /// Calls that it brings.
+    pub fn calls(&self) -> u64 {
+        match self {
+            Self::Functions(_) => 0,
+            Self::Batch(batch) => batch.calls.len() as u64,
+        }
+    }
+
+    /// How much memory it takes, about: in things of the size of a call.
+    pub fn weight(&self) -> usize {
+        match self {
+            Self::Functions(functions) => functions.len(),
+            Self::Batch(batch) => batch.weight(),
+        }
+    }
+}
+
+impl Batch {
+    fn weight(&self) -> usize {
+        let texts = self.fields.iter().map(|fields| fields.json.len() / 64);
+        let samples = self.samples.samples.len() + self.samples.stacks.len();
+        let threads = self.stats.iter().map(|stats| 8 + stats.threads.len());
+        1 + self.calls.len()
+            + self.polls.len()
+            + 2 * self.errors.len()
+            + self.fields.len()
+            + texts.sum::<usize>()
+            + self.unmatched.len()
+            + self.open.as_ref().map_or(0, Vec::len)
+            + 8 * self.counts.as_ref().map_or(0, Vec::len)
+            + samples
+            + 2 * self.samples.frames.len()
+            + threads.sum::<usize>()
+    }
 }

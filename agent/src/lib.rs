@@ -3,7 +3,7 @@
 //!
 //! Data flows one way: [`target`] finds the sites, [`attach`] attaches programs to them,
 //! [`capture`] takes records from the rings and makes events of them, [`sample`] does so with
-//! stacks, [`store`] writes them; [`query`] reads the file, [`report`] prints what it gives, and
+//! stacks, [`spool`] holds them until [`store`] has written them; [`query`] reads the file, [`report`] prints what it gives, and
 //! [`flamegraph`] draws it.
 
 pub mod attach;
@@ -18,6 +18,7 @@ pub mod query;
 pub mod report;
 pub mod sample;
 pub mod session;
+pub mod spool;
 pub mod stats;
 pub mod store;
 pub mod target;

@@ -15,6 +15,7 @@ pub mod build;
 pub mod calls;
 pub mod cgroup;
 pub mod database;
+pub mod faults;
 pub mod forest;
 pub mod lines;
 pub mod memory;

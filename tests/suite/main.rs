@@ -7,6 +7,7 @@ mod deaths;
 mod disabled;
 mod doctor;
 mod ends;
+mod faults;
 mod files;
 mod kinds;
 mod losses;

@@ -8,6 +8,7 @@
 //! | [`test`] | format, lints, documentation and all tests |
 //! | [`swap`] | our attribute in crates that nobody here wrote |
 //! | [`bench`] | what it costs, measured |
+//! | [`faults`] | what becomes of calls, target and file when something goes wrong |
 //!
 //! Everything that a command says goes to standard error, but for results.
 
@@ -16,6 +17,7 @@ mod bench;
 mod build;
 mod command;
 mod demo;
+mod faults;
 mod h2load;
 mod needs;
 mod service;
@@ -54,6 +56,8 @@ enum Task {
     Swap(swap::Args),
     /// Measure what a marker, attaching and the agent cost.
     Bench(bench::Args),
+    /// Let everything go wrong that can, and print what became of calls, target and file. Needs root.
+    Faults(faults::Args),
 }
 
 fn main() -> ExitCode {
@@ -64,6 +68,7 @@ fn main() -> ExitCode {
         Task::Test => test::test(),
         Task::Swap(args) => swap::swap(&args).map(|()| ExitCode::SUCCESS),
         Task::Bench(args) => bench::bench(&args).map(|()| ExitCode::SUCCESS),
+        Task::Faults(args) => faults::faults(&args).map(|()| ExitCode::SUCCESS),
     };
     result.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");

@@ -2,8 +2,8 @@
 //!
 //! The rings wake nobody, because a wake-up costs the target more than all the rest of a marker. So
 //! the consumer polls: often while there is much, seldom while there is little. Where the writer
-//! is slower, the bounded channel makes the consumer wait, the rings fill, and what does not fit is
-//! counted by the programs as lost: memory stays bounded and nothing is lost unseen.
+//! is slower and the spool has no room, the queue makes the consumer wait, the rings fill, and what
+//! does not fit is counted by the programs as lost: memory stays bounded and nothing is lost unseen.
 
 use std::collections::HashSet;
 use std::sync::Arc;

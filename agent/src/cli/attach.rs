@@ -1,10 +1,10 @@
 //! `exoscope attach`, and the options that it shares with `run`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use clap::{Parser, ValueEnum};
 
 use super::{LOST, Usage};
@@ -12,6 +12,7 @@ use crate::attach::Capture;
 use crate::attach::programs::DEFAULT_RING_BYTES;
 use crate::attach::sampling::Sampling;
 use crate::session::{self, Markers, Options};
+use crate::spool::DEFAULT_SPOOL_BYTES;
 use crate::target::process::Target;
 use crate::target::select::Selection;
 
@@ -77,6 +78,13 @@ pub struct CaptureArgs {
     /// Memory of all ring buffers together, for example 64MiB.
     #[arg(long, value_name = "BYTES", default_value_t = bytesize::ByteSize(DEFAULT_RING_BYTES))]
     ring_size: bytesize::ByteSize,
+    /// Disk space of the spool at most: files that hold calls while the database is slower than the
+    /// target or can't be written. They are removed once their calls are in the database.
+    #[arg(long, value_name = "BYTES", default_value_t = bytesize::ByteSize(DEFAULT_SPOOL_BYTES))]
+    spool_size: bytesize::ByteSize,
+    /// Folder of the spool, for example on another disk. Default: beside the database.
+    #[arg(long, value_name = "DIR")]
+    spool_dir: Option<PathBuf>,
     /// How often memory, CPU time and threads of the target are looked at, in milliseconds (or with
     /// a unit, such as 1s); 0 for never.
     #[arg(long, value_name = "MS", default_value = "100", value_parser = interval)]
@@ -114,6 +122,17 @@ fn interval(text: &str) -> Result<Interval, String> {
     Ok(Interval(Some(interval)))
 }
 
+/// A folder that is there, by its absolute path: whoever recovers a session may be elsewhere.
+fn absolute_folder(path: &Path) -> Result<PathBuf> {
+    let shown = path.display();
+    let folder = path.canonicalize();
+    let folder = folder.with_context(|| format!("can't use '{shown}' for --spool-dir"))?;
+    if !folder.is_dir() {
+        bail!("can't use '{shown}' for --spool-dir: it is no folder");
+    }
+    Ok(folder)
+}
+
 /// What `--capture` takes.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum CaptureMode {
@@ -149,6 +168,8 @@ impl CaptureArgs {
                 hertz: self.sample.unwrap_or(0),
                 off_cpu: self.off_cpu,
             },
+            spool_folder: self.spool_dir.as_deref().map(absolute_folder).transpose()?,
+            spool_bytes: self.spool_size.as_u64(),
             stats_interval: self.stats_interval.0,
             duration: self.duration,
             quiet: self.quiet,

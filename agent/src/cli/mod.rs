@@ -4,6 +4,7 @@ mod attach;
 mod doctor;
 mod flamegraph;
 mod in_flight;
+mod recover;
 mod run;
 mod sites;
 
@@ -64,6 +65,8 @@ enum Command {
     Flamegraph(flamegraph::Args),
     /// List the calls that have begun and not ended, oldest first.
     InFlight(in_flight::Args),
+    /// Finish a file whose session was cut short: write what is in its spool, and give it an end.
+    Recover(recover::Args),
     #[command(name = SUBJECT_COMMAND, hide = true)]
     Subject,
 }
@@ -87,6 +90,7 @@ pub fn main() -> ExitCode {
         Command::Tree(args) => printed(|out| report::tree(&args, out)),
         Command::Flamegraph(args) => flamegraph::flamegraph(&args),
         Command::InFlight(args) => in_flight::in_flight(&args),
+        Command::Recover(args) => recover::recover(&args),
         Command::Subject => subject::run()
             .map_err(Into::into)
             .map(|()| ExitCode::SUCCESS),

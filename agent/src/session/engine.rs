@@ -1,44 +1,40 @@
 //! The engine of a session: programs, links, and the two threads behind them.
 //!
-//! The consumer thread drains the rings and sends batches; the writer thread commits them. The
+//! The consumer thread drains the rings and queues batches; the writer thread commits them. The
 //! engine is what the rest of a session holds to attach more, to end, and to be told of failures.
 
 use std::collections::{BTreeMap, HashMap};
 use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use exoscope_abi::{Phase, probe::Probe, table};
 use tokio::sync::oneshot;
 
 use super::binaries::Module;
+use super::writer::Writer;
 use crate::attach::programs::{Programs, Settings};
 use crate::attach::sampling::{SampleMaps, Sampling};
 use crate::attach::{BinaryPlan, Capture, Links, MarkerByte};
 use crate::capture::consumer::{Consumer, Progress};
 use crate::capture::ring::Ring;
 use crate::capture::shared::{Losses, OpenCalls, Polls, Shared, Totals};
-use crate::event::{AgentEvent, Batch, Function, Level, Outcome};
+use crate::event::{AgentEvent, Batch, Function, Level, Message, Outcome};
 use crate::sample::{self, Sampler};
+use crate::spool::queue::Queue;
 use crate::store::Store;
 use crate::target::process::{FileId, Target};
 use crate::target::select::Selection;
 
 /// Functions that libraries loaded during the session may bring.
 const SPARE_FUNCTIONS: u32 = 1024;
-/// Batches that wait for the writer at most: more than this is memory for nothing.
-const WAITING_BATCHES: usize = 4;
-
-/// What the writer is told.
-enum Message {
-    /// Functions that later batches name.
-    Functions(Vec<Function>),
-    /// Events to commit.
-    Batch(Box<Batch>),
-}
+/// How long the end of a session waits for a file that can't be written. What is not in it by then
+/// waits in the spool.
+const END_PATIENCE: Duration = Duration::from_secs(10);
 
 /// What is captured of a target, and how.
 pub struct Plan<'a> {
@@ -58,6 +54,8 @@ pub struct Plan<'a> {
     pub ring_bytes: u64,
     /// What is sampled.
     pub sampling: Sampling,
+    /// Bytes of the spool at most.
+    pub spool_bytes: u64,
 }
 
 /// What was attached to one module.
@@ -301,10 +299,11 @@ pub struct Engine {
     /// What the person is told.
     pub progress: Arc<Progress>,
     stop: Arc<AtomicBool>,
-    sender: SyncSender<Message>,
+    notices: Receiver<String>,
+    queue: Arc<Queue>,
     consumer: JoinHandle<Consumer>,
     sampling: Option<SamplerThread>,
-    writer: JoinHandle<(Store, Result<()>)>,
+    writer: JoinHandle<(Writer, Result<()>)>,
     sent_functions: usize,
 }
 
@@ -329,8 +328,9 @@ impl Engine {
     ) -> Result<(Self, oneshot::Receiver<()>)> {
         let progress = Arc::new(Progress::default());
         let stop = Arc::new(AtomicBool::new(false));
-        let (sender, receiver) = sync_channel(WAITING_BATCHES);
+        let queue = Arc::new(Queue::new(store.spool().clone(), plan.spool_bytes));
         let (failed, failure) = oneshot::channel();
+        let (notice, notices) = channel();
         let consumer = Consumer::new(
             attachment.rings()?,
             attachment.shared(plan.polls)?,
@@ -338,26 +338,37 @@ impl Engine {
             Arc::clone(&progress),
         );
         let consumer = {
-            let (stop, sender) = (Arc::clone(&stop), sender.clone());
+            let (stop, queue) = (Arc::clone(&stop), Arc::clone(&queue));
             spawn("consumer", move || {
-                consumer.run(&stop, |batch| {
-                    sender.send(Message::Batch(Box::new(batch))).is_ok()
-                })
+                consumer.run(&stop, |batch| queue.push(Message::Batch(Box::new(batch))))
             })?
         };
         let sampling = if plan.sampling.hertz > 0 {
             let maps = attachment.programs.start_sampling(plan.sampling)?;
-            let (stop, sender) = (Arc::clone(&stop), sender.clone());
-            Some(SamplerThread::start(maps, plan, modules, stop, sender)?)
+            let (stop, queue) = (Arc::clone(&stop), Arc::clone(&queue));
+            Some(SamplerThread::start(maps, plan, modules, stop, queue)?)
         } else {
             None
         };
-        let writer = spawn("writer", move || write_all(store, &receiver, failed))?;
+        let mut writer = Writer::new(store, Arc::clone(&queue), Arc::clone(&progress), notice);
+        let guard = WriterGuard {
+            queue: Arc::clone(&queue),
+            failed: Some(failed),
+        };
+        let writer = spawn("writer", move || {
+            let guard = guard;
+            let written = writer.run();
+            if written.is_ok() {
+                guard.all_is_well();
+            }
+            (writer, written)
+        })?;
         let engine = Self {
             attachment,
             progress,
             stop,
-            sender,
+            notices,
+            queue,
             consumer,
             sampling,
             writer,
@@ -371,7 +382,7 @@ impl Engine {
         let new = &self.attachment.functions()[self.sent_functions..];
         if !new.is_empty() {
             // A writer that is gone has told why.
-            let _ = self.sender.send(Message::Functions(new.to_vec()));
+            self.queue.push(Message::Functions(new.to_vec()));
             self.sent_functions = self.attachment.functions().len();
         }
     }
@@ -384,42 +395,83 @@ impl Engine {
         }
     }
 
+    /// What the person should know, in sentences, since the last time.
+    pub fn notices(&self) -> Vec<String> {
+        self.notices.try_iter().collect()
+    }
+
     /// Hands batches to the writer from another thread, which has to end before
     /// [`Self::finish`]; says whether the writer takes more.
     pub fn sender(&self) -> impl FnMut(Batch) -> bool + Send + 'static {
-        let sender = self.sender.clone();
-        move |batch| sender.send(Message::Batch(Box::new(batch))).is_ok()
+        let queue = Arc::clone(&self.queue);
+        move |batch| queue.push(Message::Batch(Box::new(batch)))
     }
 
     /// Records something that happened.
     pub fn record(&self, happened: Vec<AgentEvent>) {
-        let _ = self.sender.send(Message::Batch(Box::new(events(happened))));
+        self.queue.push(Message::Batch(Box::new(events(happened))));
     }
 
     /// Detaches, takes what is left in the rings, ends open calls with `outcome` at `end_ns`, and
-    /// gives back the store with what the writer said.
+    /// gives back the writer with what it said, and what the person should know.
     ///
     /// # Errors
     /// Where a thread died.
-    pub fn finish(mut self, outcome: Outcome, end_ns: u64) -> Result<(Store, Result<()>)> {
+    pub fn finish(mut self, outcome: Outcome, end_ns: u64) -> Result<Finished> {
         self.attachment.set_phase(Phase::Ending)?;
         drop(std::mem::take(&mut self.attachment.links));
+        self.queue.end_at(Instant::now() + END_PATIENCE);
         self.stop.store(true, Ordering::Release);
         let mut consumer = self
             .consumer
             .join()
             .map_err(|_| anyhow::anyhow!("the consumer died"))?;
         consumer.finish(outcome, end_ns, |batch| {
-            let _ = self.sender.send(Message::Batch(Box::new(batch)));
+            self.queue.push(Message::Batch(Box::new(batch)));
         });
         if let Some(sampling) = self.sampling {
             let batch = events(sampling.finish()?);
-            let _ = self.sender.send(Message::Batch(Box::new(batch)));
+            self.queue.push(Message::Batch(Box::new(batch)));
         }
-        drop(self.sender);
-        self.writer
-            .join()
-            .map_err(|_| anyhow::anyhow!("the writer died"))
+        self.queue.close();
+        let ended = self.writer.join();
+        let (writer, written) = ended.map_err(|_| anyhow::anyhow!("the writer died"))?;
+        Ok(Finished {
+            writer,
+            written,
+            notices: self.notices,
+        })
+    }
+}
+
+/// What is left of an engine.
+pub struct Finished {
+    /// It still has the file, without an end.
+    pub writer: Writer,
+    /// Why it did not write all.
+    pub written: Result<()>,
+    /// What the person should know, in sentences.
+    pub notices: Receiver<String>,
+}
+
+/// However the writer thread ends: those who push don't wait for it, and the session hears of it.
+struct WriterGuard {
+    queue: Arc<Queue>,
+    failed: Option<oneshot::Sender<()>>,
+}
+
+impl WriterGuard {
+    fn all_is_well(mut self) {
+        self.failed = None;
+    }
+}
+
+impl Drop for WriterGuard {
+    fn drop(&mut self) {
+        if let Some(failed) = self.failed.take() {
+            self.queue.end_at(Instant::now());
+            let _ = failed.send(());
+        }
     }
 }
 
@@ -429,7 +481,7 @@ impl SamplerThread {
         plan: &Plan<'_>,
         modules: &[Module],
         stop: Arc<AtomicBool>,
-        sender: SyncSender<Message>,
+        queue: Arc<Queue>,
     ) -> Result<Self> {
         let (announce, announced) = channel();
         for module in modules {
@@ -444,9 +496,7 @@ impl SamplerThread {
             with_calls,
         )?;
         let sampler = spawn("sampler", move || {
-            sampler.run(&stop, |batch| {
-                sender.send(Message::Batch(Box::new(batch))).is_ok()
-            })
+            sampler.run(&stop, |batch| queue.push(Message::Batch(Box::new(batch))))
         })?;
         Ok(Self {
             modules: announce,
@@ -490,23 +540,4 @@ fn events(events: Vec<AgentEvent>) -> Batch {
         events,
         ..Batch::default()
     }
-}
-
-/// Commits what comes until nobody sends any more, or until a commit fails.
-fn write_all(
-    mut store: Store,
-    messages: &Receiver<Message>,
-    failed: oneshot::Sender<()>,
-) -> (Store, Result<()>) {
-    for message in messages {
-        let result = match message {
-            Message::Functions(functions) => store.add_functions(&functions),
-            Message::Batch(batch) => store.write(&batch),
-        };
-        if let Err(error) = result {
-            let _ = failed.send(());
-            return (store, Err(error));
-        }
-    }
-    (store, Ok(()))
 }

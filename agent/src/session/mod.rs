@@ -1,12 +1,13 @@
 //! A session: from attaching to a target to a finished file.
 //!
-//! [`binaries`] finds what can be attached to, [`engine`] attaches and owns the threads, [`watch`]
-//! waits for the end, and [`progress`] tells the person.
+//! [`binaries`] finds what can be attached to, [`engine`] attaches and owns the threads, of which
+//! [`writer`] is one, [`watch`] waits for the end, and [`progress`] tells the person.
 
 pub mod binaries;
 pub mod engine;
 pub mod progress;
 pub mod watch;
+pub mod writer;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -66,6 +67,10 @@ pub struct Options {
     pub ring_bytes: u64,
     /// What is sampled.
     pub sampling: Sampling,
+    /// Folder of the spool, unless that is to be beside the file.
+    pub spool_folder: Option<PathBuf>,
+    /// Bytes of the spool at most.
+    pub spool_bytes: u64,
     /// How often process and threads are sampled, if at all.
     pub stats_interval: Option<Duration>,
     /// How long at most.
@@ -168,6 +173,7 @@ pub fn in_flight(target: &Target, duration: Duration) -> Result<Vec<(Function, O
         // Only the table of open calls is read: what the rings lose is not missed.
         ring_bytes: 0,
         sampling: Sampling::default(),
+        spool_bytes: 0,
     };
     let mut attachment = Attachment::load(&plan, &modules)?;
     for module in &modules {
@@ -238,11 +244,15 @@ impl<'a> Session<'a> {
             .clone()
             .unwrap_or_else(|| default_output(&target));
         let signals = Some(Signals::listen()?);
-        let info = SessionInfo::now(options.command_line.clone(), options.sampling.hertz);
+        let info = SessionInfo {
+            spool_folder: options.spool_folder.clone(),
+            ..SessionInfo::now(options.command_line.clone(), options.sampling.hertz)
+        };
         let mut store = Store::open(&output, info)?;
         let prepared = store
             .add_process(&process_info(&target, modules))
             .and_then(|()| Self::attach_all(&target, modules, options, byte));
+        let recovered = store.recovered().to_vec();
         let (attachment, attached) = match prepared {
             Ok(prepared) => prepared,
             Err(error) => {
@@ -274,6 +284,9 @@ impl<'a> Session<'a> {
             line,
             began,
         };
+        for sentence in recovered {
+            session.say(&sentence);
+        }
         session.tell_attached(&attached);
         Ok(session)
     }
@@ -288,6 +301,7 @@ impl<'a> Session<'a> {
             byte,
             ring_bytes: options.ring_bytes,
             sampling: options.sampling,
+            spool_bytes: options.spool_bytes,
         }
     }
 
@@ -370,11 +384,16 @@ impl<'a> Session<'a> {
         if let Some(sampler) = self.sampler.take() {
             sampler.stop();
         }
-        let (mut store, written) = self.engine.finish(end.outcome(), end.at_ns)?;
-        let finished = store.finish(&end.for_store());
-        if let Err(error) = written.and(finished) {
+        let left = self.engine.finish(end.outcome(), end.at_ns)?;
+        let finished = left
+            .written
+            .and_then(|()| left.writer.finish(&end.for_store()));
+        for notice in left.notices.try_iter().filter(|_| !self.options.quiet) {
+            eprintln!("exoscope: {notice}");
+        }
+        if let Err(error) = finished {
             bail!(
-                "the session ended early: {error:#}; what was committed before is in {}",
+                "the session could not be finished: {error:#}; what was committed before is in {}",
                 self.output.display()
             );
         }
@@ -424,6 +443,9 @@ impl Watched for Session<'_> {
             witness.follow(subject);
         }
         self.engine.attachment.print_log();
+        for notice in self.engine.notices() {
+            self.say(&notice);
+        }
         self.line.tick();
     }
 

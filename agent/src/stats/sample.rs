@@ -1,12 +1,13 @@
 //! What is found out at one moment: by sources, then as rows.
 
 use exoscope_abi::task::NAME_LEN;
+use serde::{Deserialize, Serialize};
 
 /// Defines the figures of a process, each `None` where it is not known, and their names.
 macro_rules! figures {
     ($($(#[$doc:meta])* $name:ident,)*) => {
         /// Figures of a process: a column of `process_stats` each.
-        #[derive(Clone, Debug, Default, PartialEq, Eq)]
+        #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
         pub struct Figures {
             $($(#[$doc])* pub $name: Option<u64>,)*
         }
@@ -145,7 +146,7 @@ pub struct Task {
 }
 
 /// Switches from one thread to another.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Switches {
     /// Because it waited.
     pub voluntary: u64,
@@ -154,7 +155,7 @@ pub struct Switches {
 }
 
 /// The name of a thread: bytes, as the target chose them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Name([u8; NAME_LEN]);
 
 impl Name {
@@ -177,7 +178,7 @@ impl std::fmt::Display for Name {
 }
 
 /// One moment, as the store takes it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Snapshot {
     /// `CLOCK_MONOTONIC` nanoseconds.
     pub at_ns: u64,
@@ -192,7 +193,7 @@ pub struct Snapshot {
 }
 
 /// A thread that is new, or has run. Until its next step nothing of it changes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ThreadStep {
     /// Number of the thread in the session, from 0; a thread that gets the `tid` of an ended one has
     /// another.

@@ -8,6 +8,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use rusqlite::functions::FunctionFlags;
 use rusqlite::{Connection, params};
 
 use super::{Session, integer};
@@ -88,6 +89,19 @@ const fn bucket_middle(ns: u64) -> u64 {
     }
     let width_log = u64::BITS - 1 - ns.leading_zeros() - SUB_BUCKETS_LOG;
     (ns >> width_log << width_log) + (1 << width_log) / 2
+}
+
+/// Makes the buckets known to SQL, as the function `bucket_middle`.
+///
+/// # Errors
+/// Where SQLite has no memory for it.
+pub fn register(connection: &Connection) -> Result<()> {
+    let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC;
+    connection.create_scalar_function("bucket_middle", 1, flags, |context| {
+        let ns: i64 = context.get(0)?;
+        Ok(integer(bucket_middle(ns.max(0).unsigned_abs())))
+    })?;
+    Ok(())
 }
 
 type Map<K, V> = HashMap<K, V, BuildHasherDefault<NumberHasher>>;

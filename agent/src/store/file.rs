@@ -48,6 +48,17 @@ impl Claim {
         }
     }
 
+    /// Makes sure that there is a file of ours at `path` that nobody writes.
+    ///
+    /// # Errors
+    /// As [`Self::new`], or where there is none.
+    pub fn existing(path: &Path) -> Result<Self> {
+        let shown = path.display();
+        let path =
+            std::path::absolute(path).with_context(|| format!("can't write the file '{shown}'"))?;
+        Self::of_existing(path)
+    }
+
     fn of_new(path: PathBuf, file: File) -> Result<Self> {
         let ready = give_to_caller(&file).and_then(|()| Ok(file.try_lock()?));
         if let Err(error) = ready {
@@ -96,7 +107,7 @@ impl Claim {
     }
 
     /// Removes the file and what SQLite keeps beside it. The connection must be closed.
-    pub fn remove(self) {
+    pub fn remove(&self) {
         remove(&self.path);
     }
 

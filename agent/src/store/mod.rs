@@ -5,9 +5,15 @@
 //! none, and whoever gets an error may hand in the same batch again. A file may hold several
 //! sessions: their calls keep apart because each session's numbers begin above those of the last.
 //!
+//! Every message has a number, and its transaction writes it down: one that comes again is passed
+//! over. So whatever was cut short can be handed in once more, also from the spool of an agent that
+//! is no more ([`recover`]).
+//!
 //! [`mod@file`] guards what is there before SQLite touches it; [`session`] describes a session.
 
+pub mod fault;
 pub mod file;
+pub mod recover;
 pub mod schema;
 pub mod session;
 
@@ -18,8 +24,10 @@ mod died;
 mod durations;
 mod fields;
 mod open_calls;
+mod opened;
 mod polls;
 mod samples;
+mod sessions;
 mod stats;
 mod tally;
 #[cfg(test)]
@@ -27,77 +35,27 @@ pub(crate) mod tests;
 mod write;
 
 use std::path::Path;
-use std::time::Duration;
+use std::sync::Arc;
 
-use anyhow::{Context as _, Result, bail};
-use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior, params};
+use anyhow::{Context as _, Result};
+use rusqlite::{TransactionBehavior, params};
 
 use crate::event::Function;
+use crate::spool::Place;
 use file::Claim;
+use opened::Opened;
 pub use session::{ProcessInfo, SessionEnd, SessionInfo};
-
-/// Distance of the numbers at which sessions begin: a session's first call is number 1 above a
-/// multiple of this.
-const CALL_BASE_STEP: u64 = 1_000_000;
-/// How long a statement waits for the lock of another process.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-/// Prepared statements that are kept.
-const STATEMENTS: usize = 32;
-/// How often, and at what distance, the end of a session tries to leave a single file behind while
-/// others read it.
-const SINGLE_FILE_TRIES: (u32, Duration) = (5, Duration::from_millis(100));
-
-/// Pages of 8 KiB: larger ones save little and cost more log for every small commit. The log goes
-/// into the file every 32 MiB.
-const PRAGMAS: &str = "
-    PRAGMA journal_mode = WAL;
-    PRAGMA synchronous = NORMAL;
-    PRAGMA wal_autocheckpoint = 4096;
-    PRAGMA journal_size_limit = 67108864;
-    PRAGMA cache_size = -16384;
-    PRAGMA temp_store = MEMORY;
-";
+use sessions::{Before, Session, insert_functions};
 
 /// The writer of one session.
 pub struct Store {
-    // Closed before `claim` gives up its descriptor: fields drop in this order.
-    connection: Connection,
-    claim: Claim,
+    opened: Opened,
     session: Session,
     memory: write::Memory,
     /// Something of the session besides its functions and process is in the file.
     written: bool,
-}
-
-/// What turns the events' session-local numbers into those of the file.
-struct Session {
-    id: i64,
-    /// Added to every call number.
-    call_base: i64,
-    /// `CLOCK_MONOTONIC` nanoseconds at which the session began.
-    started_ns: i64,
-    /// `function_id` of each index.
-    functions: Vec<i64>,
-    /// Rows of `function` above this were added by this session.
-    functions_before: i64,
-}
-
-impl Session {
-    fn call(&self, number: u64) -> i64 {
-        self.call_base.saturating_add(integer(number))
-    }
-
-    fn function(&self, index: u32) -> Result<i64> {
-        self.functions
-            .get(index as usize)
-            .copied()
-            .with_context(|| {
-                format!(
-                    "an event names function {index}, but the session has {}",
-                    self.functions.len()
-                )
-            })
-    }
+    /// Sessions of the file that had been cut short and have got an end, in sentences.
+    recovered: Vec<String>,
 }
 
 /// SQLite's integers are signed: what is larger becomes the largest.
@@ -107,35 +65,78 @@ fn integer(value: u64) -> i64 {
 
 impl Store {
     /// Creates the file with a session in it or, where `path` is a file of ours, adds a session.
+    /// Sessions in it that were cut short get what their spools hold, and an end.
     ///
     /// # Errors
     /// One sentence, where the path holds anything else, a file of a newer version, or one that is
     /// being written, or where it can't be written. Nothing is touched then.
     pub fn open(path: &Path, info: SessionInfo) -> Result<Self> {
-        let claim = Claim::new(path)?;
-        match prepare(&claim).and_then(|mut connection| {
-            let session = begin(&mut connection, &info)?;
-            Ok((connection, session))
-        }) {
-            Ok((connection, session)) => Ok(Self {
-                connection,
-                claim,
-                session,
-                memory: write::Memory::default(),
-                written: false,
-            }),
-            Err(error) => {
+        let claim = Arc::new(Claim::new(path)?);
+        Self::begin(&claim, &info)
+            .inspect_err(|_| {
                 if claim.created {
                     claim.remove();
                 }
-                Err(error).with_context(|| {
-                    format!(
-                        "can't write '{}': choose another file with --output",
-                        path.display()
-                    )
-                })
-            }
+            })
+            .with_context(|| {
+                format!(
+                    "can't write '{}': choose another file with --output",
+                    path.display()
+                )
+            })
+    }
+
+    fn begin(claim: &Arc<Claim>, info: &SessionInfo) -> Result<Self> {
+        let (mut opened, recovered) = recover::finish_interrupted(Opened::new(claim)?)?;
+        let session = Session::begin(&mut opened.connection, info, &claim.path)?;
+        Ok(Self {
+            opened,
+            session,
+            memory: write::Memory::default(),
+            written: false,
+            recovered,
+        })
+    }
+
+    /// What was done about sessions that had been cut short, in sentences.
+    pub fn recovered(&self) -> &[String] {
+        &self.recovered
+    }
+
+    /// Where what waits for the file may be spooled.
+    pub fn spool(&self) -> &Place {
+        &self.session.spool
+    }
+
+    /// Absolute path of the file.
+    pub fn file_path(&self) -> &Path {
+        &self.opened.claim.path
+    }
+
+    /// Forgets what a write may have left behind that was cut short within this process.
+    pub fn forget(&mut self) {
+        self.memory.forget();
+    }
+
+    /// Opens the file anew, where that may help against `error`.
+    ///
+    /// # Errors
+    /// Where it can't be opened; then nothing has changed.
+    pub fn reopen(&mut self, error: &anyhow::Error) -> Result<()> {
+        if !fault::reopening_helps(error) {
+            return Ok(());
         }
+        let opened = Opened::new(&self.opened.claim)?;
+        let message = opened.connection.query_row(
+            "SELECT message FROM writing WHERE session_id = ?1",
+            [self.session.id],
+            |row| row.get(0),
+        )?;
+        self.opened = opened;
+        // It may be that a commit failed only in its last step.
+        self.session.message = message;
+        self.memory.forget();
+        Ok(())
     }
 
     /// Describes the session's target; a second call replaces what the first said.
@@ -143,7 +144,8 @@ impl Store {
     /// # Errors
     /// Where the file can't be written.
     pub fn add_process(&mut self, process: &ProcessInfo) -> Result<()> {
-        self.connection
+        self.opened
+            .connection
             .execute(
                 "INSERT OR REPLACE INTO process (session_id, pid, command, executable, build_id)
              VALUES (?1, ?2, ?3, ?4, ?5)",
@@ -156,7 +158,7 @@ impl Store {
                 ],
             )
             .with_context(|| {
-                format!("can't write the target to '{}'", self.claim.path.display())
+                format!("can't write the target to '{}'", self.file_path().display())
             })?;
         Ok(())
     }
@@ -166,15 +168,24 @@ impl Store {
     /// # Errors
     /// Where the file can't be written; then none is added.
     pub fn add_functions(&mut self, functions: &[Function]) -> Result<()> {
-        let added = insert_functions(&mut self.connection, functions)
-            .with_context(|| format!("can't write functions to '{}'", self.claim.path.display()))?;
+        let added = self.insert_functions(functions).with_context(|| {
+            format!("can't write functions to '{}'", self.file_path().display())
+        })?;
         self.session.functions.extend(added);
         Ok(())
     }
 
+    fn insert_functions(&mut self, functions: &[Function]) -> Result<Vec<i64>> {
+        let connection = &mut self.opened.connection;
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let added = insert_functions(&transaction, functions)?;
+        transaction.commit()?;
+        Ok(added)
+    }
+
     /// Bytes of the file with its write-ahead log.
     pub fn size_bytes(&self) -> u64 {
-        self.claim.size_bytes()
+        self.opened.claim.size_bytes()
     }
 
     /// Ends the session and, unless others are reading it, leaves a single file behind.
@@ -183,8 +194,8 @@ impl Store {
     /// Where the end can't be written; it may be tried again. Readers are no reason to fail.
     pub fn finish(&mut self, end: &SessionEnd) -> Result<()> {
         self.end(end)
-            .with_context(|| format!("can't write the end to '{}'", self.claim.path.display()))?;
-        self.leave_single_file();
+            .with_context(|| format!("can't write the end to '{}'", self.file_path().display()))?;
+        self.opened.leave_single_file();
         Ok(())
     }
 
@@ -204,166 +215,50 @@ impl Store {
                 exit_status: None,
             });
         }
-        if self.claim.created {
+        let claim = Arc::clone(&self.opened.claim);
+        if claim.created {
             // Closed first: SQLite would write its log back to the file that is removed.
-            drop(self.connection);
-            self.claim.remove();
+            drop(self.opened);
+            claim.remove();
             return Ok(());
         }
-        self.take_back().with_context(|| {
-            format!(
-                "can't remove the session from '{}'",
-                self.claim.path.display()
-            )
-        })?;
-        self.leave_single_file();
+        self.take_back()
+            .with_context(|| format!("can't remove the session from '{}'", claim.path.display()))?;
+        self.opened.leave_single_file();
         Ok(())
     }
 
     fn end(&mut self, end: &SessionEnd) -> Result<()> {
-        let transaction = self
-            .connection
-            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let connection = &mut self.opened.connection;
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         self.memory.durations.write(&transaction, &self.session)?;
         transaction.execute(
             "UPDATE session SET ended_unix_ns = ?2, end_reason = ?3 WHERE session_id = ?1",
             params![self.session.id, end.ended_unix_ns, end.reason],
         )?;
         transaction.execute(
-            "UPDATE process SET exit_status = ?2 WHERE session_id = ?1",
+            "UPDATE process SET exit_status = coalesce(?2, exit_status) WHERE session_id = ?1",
             params![self.session.id, end.exit_status],
         )?;
         transaction.execute("DELETE FROM open_call", [])?;
+        transaction.execute(
+            "DELETE FROM writing WHERE session_id = ?1",
+            [self.session.id],
+        )?;
         transaction.commit()?;
         self.memory.durations.written();
         Ok(())
     }
 
     fn take_back(&mut self) -> rusqlite::Result<()> {
-        let transaction = self
-            .connection
-            .transaction_with_behavior(TransactionBehavior::Immediate)?;
-        for table in ["session", "process"] {
+        let connection = &mut self.opened.connection;
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        for table in ["session", "process", "writing"] {
             let sql = format!("DELETE FROM {table} WHERE session_id = ?1");
             transaction.execute(&sql, [self.session.id])?;
         }
-        let before = self.session.functions_before;
+        let before = self.session.before.functions;
         transaction.execute("DELETE FROM function WHERE function_id > ?1", [before])?;
         transaction.commit()
     }
-
-    /// Brings the log into the file and removes it. Readers prevent that; then they, or whoever
-    /// opens the file next, do it.
-    fn leave_single_file(&self) {
-        self.connection.flush_prepared_statement_cache();
-        let _ = self.connection.busy_timeout(Duration::ZERO);
-        let (tries, pause) = SINGLE_FILE_TRIES;
-        for attempt in 0..tries {
-            if attempt > 0 {
-                std::thread::sleep(pause);
-            }
-            match self
-                .connection
-                .pragma_update(None, "journal_mode", "DELETE")
-            {
-                Err(error) if is_busy(&error) => {}
-                // Any other failure leaves a complete file with its log beside it.
-                _ => break,
-            }
-        }
-        let _ = self.connection.busy_timeout(BUSY_TIMEOUT);
-    }
-}
-
-fn is_busy(error: &rusqlite::Error) -> bool {
-    matches!(
-        error.sqlite_error_code(),
-        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)
-    )
-}
-
-/// A connection to a file of this version.
-fn prepare(claim: &Claim) -> Result<Connection> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let mut connection = Connection::open_with_flags(&claim.path, flags)?;
-    connection.busy_timeout(BUSY_TIMEOUT)?;
-    connection.set_prepared_statement_cache_capacity(STATEMENTS);
-    if claim.created {
-        connection.pragma_update(None, "page_size", 8192)?;
-    }
-    // Before the log is switched on, so that the first bytes of the file itself say what it is.
-    schema::migrate(&mut connection)?;
-    connection.execute_batch(PRAGMAS)?;
-    Ok(connection)
-}
-
-/// Adds the session's row, and closes sessions whose agent was killed.
-fn begin(connection: &mut Connection, info: &SessionInfo) -> Result<Session> {
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let largest = "SELECT coalesce(max(call_id), 0) FROM";
-    let last: i64 = transaction.query_row(
-        &format!("SELECT max(({largest} call), ({largest} open_call), ({largest} error_detail))"),
-        [],
-        |row| row.get(0),
-    )?;
-    if last > i64::MAX / 2 {
-        bail!("its call numbers are used up");
-    }
-    let call_base = integer(last.unsigned_abs().next_multiple_of(CALL_BASE_STEP));
-    transaction.execute_batch(
-        "UPDATE session SET end_reason = 'interrupted' WHERE end_reason IS NULL;
-         DELETE FROM open_call;",
-    )?;
-    transaction.execute(
-        "UPDATE session SET call_last = ?1 WHERE call_last > ?1",
-        [call_base],
-    )?;
-    let started_ns = integer(info.started_ns);
-    transaction.execute(
-        "INSERT INTO session (started_unix_ns, started_ns, host, kernel, agent_version, options,
-           sample_hertz, call_base)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-        params![
-            info.started_unix_ns,
-            started_ns,
-            info.host,
-            info.kernel,
-            info.agent_version,
-            info.options,
-            (info.sample_hertz > 0).then_some(info.sample_hertz),
-            call_base
-        ],
-    )?;
-    let id = transaction.last_insert_rowid();
-    let functions_before = transaction.query_row(
-        "SELECT coalesce(max(function_id), 0) FROM function",
-        [],
-        |row| row.get(0),
-    )?;
-    transaction.commit()?;
-    Ok(Session {
-        id,
-        call_base,
-        started_ns,
-        functions: Vec::new(),
-        functions_before,
-    })
-}
-
-fn insert_functions(connection: &mut Connection, functions: &[Function]) -> Result<Vec<i64>> {
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let mut ids = Vec::with_capacity(functions.len());
-    {
-        // The update changes nothing; without it, RETURNING would be silent about a known function.
-        let mut insert = transaction.prepare_cached(
-            "INSERT INTO function (path, file, line) VALUES (?1, ?2, ?3)
-             ON CONFLICT (path, file, line) DO UPDATE SET line = line RETURNING function_id",
-        )?;
-        for function in functions {
-            let values = params![function.path, function.file, function.line];
-            ids.push(insert.query_row(values, |row| row.get(0))?);
-        }
-    }
-    transaction.commit()?;
-    Ok(ids)
 }

@@ -9,6 +9,16 @@ use crate::event::OpenCall;
 /// Numbers in the file of the calls that are in `open_call`, ascending.
 pub type OpenCalls = Vec<i64>;
 
+/// What `open_call` holds.
+///
+/// # Errors
+/// Where SQLite can't read.
+pub fn all(connection: &Connection) -> Result<OpenCalls> {
+    let mut select = connection.prepare("SELECT call_id FROM open_call ORDER BY call_id")?;
+    let ids = select.query_map([], |row| row.get(0))?;
+    Ok(ids.collect::<rusqlite::Result<_>>()?)
+}
+
 /// Makes `open_call` hold exactly `open`; `before` is what it holds. Gives back what it holds then.
 ///
 /// # Errors

@@ -1,5 +1,6 @@
 //! What a session says about itself, its target and its end.
 
+use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::time::{ClockId, clock_gettime};
@@ -21,6 +22,8 @@ pub struct SessionInfo {
     pub options: String,
     /// Samples a second on each CPU; 0 for none.
     pub sample_hertz: u32,
+    /// Folder of the spool, unless that is to be beside the file.
+    pub spool_folder: Option<PathBuf>,
 }
 
 impl SessionInfo {
@@ -34,6 +37,7 @@ impl SessionInfo {
             agent_version: env!("CARGO_PKG_VERSION").to_owned(),
             options,
             sample_hertz,
+            spool_folder: None,
         }
     }
 }

@@ -5,7 +5,7 @@ use anyhow::Result;
 use rusqlite::types::Value;
 use rusqlite::{Connection, params, params_from_iter};
 
-use super::{Session, integer};
+use super::{Before, Session, integer};
 use crate::stats::sample::{Figures, Snapshot, ThreadStep};
 
 /// Numbers of the file that are taken.
@@ -32,7 +32,7 @@ pub fn insert(
     }
     let mut numbers = match before {
         Some(numbers) => numbers,
-        None => Numbers::of(connection)?,
+        None => Numbers::of(connection, &session.before)?,
     };
     for sample in samples {
         numbers.sample += 1;
@@ -50,15 +50,12 @@ pub fn insert(
 }
 
 impl Numbers {
-    /// Those of the file before this session.
-    fn of(connection: &Connection) -> Result<Self> {
-        let last = |column: &str, table: &str| {
-            let sql = format!("SELECT coalesce(max({column}), 0) FROM {table}");
-            connection.query_row(&sql, [], |row| row.get(0))
-        };
+    /// Those of a session that has written nothing yet, or was interrupted.
+    fn of(connection: &Connection, before: &Before) -> Result<Self> {
+        let last = "SELECT coalesce(max(sample_id), 0) FROM process_stat";
         Ok(Self {
-            sample: last("sample_id", "process_stat")?,
-            thread_base: last("thread_id", "thread")? + 1,
+            sample: connection.query_row(last, [], |row| row.get(0))?,
+            thread_base: before.threads + 1,
         })
     }
 

@@ -19,6 +19,25 @@ CREATE TABLE session (
   lost_panics INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 
+-- What whoever goes on with a session has to know that was cut short; the row goes with its end.
+CREATE TABLE writing (
+  session_id INTEGER PRIMARY KEY,
+  message INTEGER NOT NULL,        -- number of the last message that is in this file
+  frames INTEGER NOT NULL,         -- the largest frame_id before the session, and so on
+  stacks INTEGER NOT NULL,
+  threads INTEGER NOT NULL,
+  spool_key INTEGER NOT NULL,      -- what the segments of its spool say that they belong to
+  spool_folder TEXT                -- NULL where they are beside this file
+) STRICT;
+
+-- Calls that reached the agent and are not in the file, as far as it is known how many.
+CREATE TABLE lost_call (
+  session_id INTEGER NOT NULL,
+  at_unix_ns INTEGER NOT NULL,
+  calls INTEGER NOT NULL,
+  reason TEXT NOT NULL
+) STRICT;
+
 -- The target of a session.
 CREATE TABLE process (
   session_id INTEGER PRIMARY KEY,

@@ -244,6 +244,10 @@ FROM unmatched_exit u JOIN function f ON f.function_id = u.function_id;
 CREATE VIEW agent_events AS
 SELECT at_unix_ns, level, kind, message, session_id FROM agent_event;
 
+-- Calls that reached the agent and were lost there; those that the kernel lost are in `completeness`.
+CREATE VIEW lost_calls AS
+SELECT session_id, at_unix_ns, calls, reason FROM lost_call;
+
 -- `stack` is the functions of a thread's stack, the root first, separated by `;`, as tools for flame
 -- graphs take them; what would separate within a name is a `:`. Functions that the compiler inlined
 -- are among them. A function without a name is its library in brackets, or `[unknown]`. `call_id` is

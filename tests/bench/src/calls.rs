@@ -168,6 +168,7 @@ fn with_empty_programs(target: &mut Target, capture: Capture, byte: MarkerByte) 
         byte,
         ring_bytes: 0,
         sampling: Sampling::default(),
+        spool_bytes: 0,
     };
     let mut attachment = Attachment::load(&plan, &modules)?;
     for module in &modules {

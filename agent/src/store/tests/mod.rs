@@ -2,6 +2,7 @@
 
 mod derived;
 mod file;
+mod recovery;
 mod rows;
 mod stats;
 

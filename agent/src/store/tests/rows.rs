@@ -269,6 +269,7 @@ fn a_full_disk_loses_nothing_that_is_handed_in_again() {
             .collect(),
     );
     store
+        .opened
         .connection
         .pragma_update(None, "max_page_count", 40)
         .unwrap();
@@ -276,6 +277,7 @@ fn a_full_disk_loses_nothing_that_is_handed_in_again() {
     assert!(error.contains("full"), "{error}");
     assert_eq!(rows(&path, "SELECT count(*) FROM calls"), ["1"]);
     store
+        .opened
         .connection
         .pragma_update(None, "max_page_count", 1 << 20)
         .unwrap();
@@ -355,7 +357,7 @@ fn agent_events_are_told_in_words() {
     let event = AgentEvent {
         at_unix_ns: 9,
         level: Level::Warning,
-        kind: "lost",
+        kind: "lost".into(),
         message: "x".into(),
     };
     store

@@ -1,0 +1,253 @@
+//! The writer thread: takes messages from the queue and commits each, whatever the file does.
+//!
+//! A message is kept until its commit has returned. What fails for a reason that may go away is tried
+//! again, at pauses that grow up to a fifth of a second, so that work goes on well within a second of
+//! the fault's end; meanwhile the queue and its spool take what the target does. What happened is told
+//! at once on standard error, and in `agent_events` once the file can be written.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::Sender;
+use std::time::{Duration, Instant};
+
+use anyhow::{Error, Result, anyhow};
+use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
+
+use crate::capture::consumer::Progress;
+use crate::event::{AgentEvent, Level};
+use crate::spool::queue::{Entry, Next, Queue};
+use crate::store::fault::{Fault, fault};
+use crate::store::{SessionEnd, Store};
+
+/// How long the writer waits for a message before it looks after other things.
+const PATIENCE: Duration = Duration::from_millis(250);
+/// The first and the longest pause before a failed write is tried again.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(200));
+/// Failed tries after which the file is opened anew, where that may help.
+const REOPEN_AFTER: u32 = 4;
+/// How often one message may make the writer panic before it is given up.
+const PANICS: u32 = 2;
+
+/// Writes messages.
+pub struct Writer {
+    store: Store,
+    queue: Arc<Queue>,
+    progress: Arc<Progress>,
+    notices: Sender<String>,
+    trouble: Option<Trouble>,
+    /// Events and lost calls that are to be recorded.
+    events: Vec<AgentEvent>,
+    lost: Vec<(u64, String)>,
+}
+
+/// A fault that has not ended.
+struct Trouble {
+    since: Instant,
+    /// What the kernel had counted as lost by then.
+    lost_before: u64,
+    tries: u32,
+    pauses: ExponentialBackoff,
+}
+
+impl Writer {
+    /// A writer into `store`. What a person should know at once goes to `notices`.
+    pub fn new(
+        store: Store,
+        queue: Arc<Queue>,
+        progress: Arc<Progress>,
+        notices: Sender<String>,
+    ) -> Self {
+        Self {
+            store,
+            queue,
+            progress,
+            notices,
+            trouble: None,
+            events: Vec::new(),
+            lost: Vec::new(),
+        }
+    }
+
+    /// Writes what comes until nothing will come any more.
+    ///
+    /// # Errors
+    /// Where the file could not be written by the deadline of the queue. What is not in it waits in
+    /// the spool, as far as that has room.
+    pub fn run(&mut self) -> Result<()> {
+        loop {
+            match self.queue.next(PATIENCE) {
+                Next::Message(entry) => self.write(entry)?,
+                Next::Nothing => {}
+                Next::Closed => break,
+            }
+            self.record();
+        }
+        Ok(())
+    }
+
+    /// Ends the session in the file.
+    ///
+    /// # Errors
+    /// Where the file could not be written by the deadline of the queue.
+    pub fn finish(mut self, end: &SessionEnd) -> Result<()> {
+        loop {
+            self.record();
+            let unwritten = !self.events.is_empty() || !self.lost.is_empty();
+            let ended = if unwritten {
+                Err(anyhow!("its last events can't be written"))
+            } else {
+                self.store.finish(end)
+            };
+            let Err(error) = ended else { return Ok(()) };
+            if !self.wait(&error) {
+                return Err(error);
+            }
+        }
+    }
+
+    /// Writes a message, or loses it where it can't be written whatever happens.
+    fn write(&mut self, entry: Entry) -> Result<()> {
+        let mut panics = 0;
+        loop {
+            let written = catch_unwind(AssertUnwindSafe(|| {
+                self.store.write_message(entry.number, &entry.message)
+            }));
+            let error = match written {
+                Ok(Ok(_)) => {
+                    self.queue.done(&entry);
+                    self.trouble_has_ended();
+                    return Ok(());
+                }
+                Ok(Err(error)) => error,
+                Err(_) => {
+                    panics += 1;
+                    self.store.forget();
+                    anyhow!("the writer panicked")
+                }
+            };
+            match fault(&error) {
+                _ if (1..PANICS).contains(&panics) => {}
+                Fault::Transient => {
+                    if !self.wait(&error) {
+                        return Err(self.give_up(entry, &error));
+                    }
+                }
+                Fault::Refused => {
+                    self.lose(&entry, &error);
+                    self.queue.done(&entry);
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// Waits for the fault to end; says whether it is worth while.
+    fn wait(&mut self, error: &Error) -> bool {
+        if self.trouble.is_none() {
+            self.trouble = Some(self.trouble_begins(error));
+        }
+        let Some(trouble) = &mut self.trouble else {
+            return false;
+        };
+        trouble.tries += 1;
+        let pause = trouble.pauses.next().unwrap_or(PAUSES.1);
+        let reopen = trouble.tries.is_multiple_of(REOPEN_AFTER);
+        if self
+            .queue
+            .deadline()
+            .is_some_and(|deadline| Instant::now() >= deadline)
+        {
+            return false;
+        }
+        std::thread::sleep(pause);
+        if reopen {
+            // Where that fails too, the old connection is tried again.
+            let _ = self.store.reopen(error);
+        }
+        true
+    }
+
+    fn trouble_begins(&mut self, error: &Error) -> Trouble {
+        let text =
+            format!("{error:#}: it is tried again, and calls wait in memory and in the spool");
+        let _ = self.notices.send(format!("warning: {text}"));
+        self.events
+            .push(AgentEvent::now(Level::Warning, "store", text));
+        Trouble {
+            since: Instant::now(),
+            lost_before: self.progress.lost.load(Ordering::Relaxed),
+            tries: 0,
+            pauses: ExponentialBuilder::default()
+                .with_min_delay(PAUSES.0)
+                .with_max_delay(PAUSES.1)
+                .with_jitter()
+                .without_max_times()
+                .build(),
+        }
+    }
+
+    fn trouble_has_ended(&mut self) {
+        let Some(trouble) = self.trouble.take() else {
+            return;
+        };
+        let lost = self.progress.lost.load(Ordering::Relaxed) - trouble.lost_before;
+        let lost = match lost {
+            0 => "nothing was lost by then".to_owned(),
+            lost => format!("the rings were full, and {lost} records were lost by then"),
+        };
+        let text = format!(
+            "the file can be written again after {:.2} s and {} tries; {lost}",
+            trouble.since.elapsed().as_secs_f64(),
+            trouble.tries
+        );
+        let _ = self.notices.send(text.clone());
+        self.events
+            .push(AgentEvent::now(Level::Info, "store", text));
+    }
+
+    /// What can't be written is not tried for ever.
+    fn lose(&mut self, entry: &Entry, error: &Error) {
+        let text = format!("a batch can't be written and is lost: {error:#}");
+        let _ = self.notices.send(format!("warning: {text}"));
+        self.events
+            .push(AgentEvent::now(Level::Error, "lost", text));
+        self.lost
+            .push((entry.message.calls(), format!("{error:#}")));
+    }
+
+    /// Records what happened, as far as the file can be written.
+    fn record(&mut self) {
+        self.events.extend(self.queue.take_events());
+        let lost = self.queue.take_lost_calls();
+        if lost > 0 {
+            self.lost.push((
+                lost,
+                "the spool had no room, or could not be read".to_owned(),
+            ));
+        }
+        let nothing = self.events.is_empty() && self.lost.is_empty();
+        if nothing || self.store.record(&self.events, &self.lost).is_err() {
+            return;
+        }
+        self.events.clear();
+        self.lost.clear();
+    }
+
+    /// Leaves to the spool what can't be written by the end of the session.
+    fn give_up(&mut self, entry: Entry, error: &Error) -> Error {
+        let folder = self.store.spool().folder.display().to_string();
+        let file = self.store.file_path().display().to_string();
+        match self.queue.spill(Some(entry)) {
+            Ok(calls) => anyhow!(
+                "{error:#}; {calls} calls wait in the spool in {folder}: `exoscope recover {file}` writes \
+                 them once the file can be written"
+            ),
+            Err(spill) => anyhow!(
+                "{error:#}, and the spool in {folder} can't be written either ({spill}): {} calls are \
+                 lost",
+                self.queue.take_lost_calls()
+            ),
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! The spool: what waits between the threads that make events and the one that writes them.
+//!
+//! A little waits in memory ([`queue`]). Where the file is slower than the target, or can't be
+//! written, the rest goes to append-only files ([`segment`]), bounded in size, and from there into
+//! the file in order. Every message has a number, and the file holds the number of the last one
+//! that is in it: so what is replayed, also after a crash, is never there twice.
+//!
+//! Segments survive the agent, not the machine: nothing waits until they are on the disk.
+
+pub mod queue;
+pub mod segment;
+
+use std::ffi::OsStr;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Bytes of all segments of a session, unless the user says otherwise.
+pub const DEFAULT_SPOOL_BYTES: u64 = 1 << 30;
+
+/// Where the segments of one session are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The folder.
+    pub folder: PathBuf,
+    /// What their names begin with: the name of the session's file.
+    pub name: String,
+    /// What is in their names and headers: a number that no other session has.
+    pub key: u64,
+}
+
+impl Place {
+    /// The place beside `file`, or in `folder`.
+    pub fn new(file: &Path, folder: Option<&Path>, key: u64) -> Self {
+        let beside = file.parent().unwrap_or(Path::new("."));
+        let name = file.file_name().unwrap_or(OsStr::new("exoscope"));
+        Self {
+            folder: folder.unwrap_or(beside).to_owned(),
+            name: name.to_string_lossy().into_owned(),
+            key,
+        }
+    }
+
+    /// Path of the segment whose first message has this number.
+    pub fn segment(&self, number: u64) -> PathBuf {
+        let Self { folder, name, key } = self;
+        folder.join(format!("{name}-spool-{key:016x}-{number:020}"))
+    }
+
+    /// The segments that are there, in their order. The file may have got another name meanwhile.
+    ///
+    /// # Errors
+    /// Where the folder can't be read; one that is not there holds none.
+    pub fn segments(&self) -> io::Result<Vec<PathBuf>> {
+        let mark = format!("-spool-{:016x}-", self.key);
+        let entries = match self.folder.read_dir() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries?,
+        };
+        let mut segments = Vec::new();
+        for entry in entries {
+            let name = entry?.file_name().to_string_lossy().into_owned();
+            if let Some((_, number)) = name.split_once(&mark) {
+                segments.push((number.to_owned(), self.folder.join(&name)));
+            }
+        }
+        segments.sort();
+        Ok(segments.into_iter().map(|(_, path)| path).collect())
+    }
+}

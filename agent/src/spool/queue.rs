@@ -1,0 +1,752 @@
+//! The queue before the writer: first in, first out, a little in memory and the rest in segments.
+//!
+//! Whoever pushes decides where a message goes: into memory while nothing is spooled and there is
+//! room, else into the spool, and where that has no room either it waits. Then the rings fill, and
+//! the kernel counts what is lost. The writer takes from memory first: what is there is older.
+//!
+//! Two locks keep a slow disk of the spool from holding up the writer: `pushing` is held while a
+//! message is pushed, `state` only for a moment. `pushing` is always locked first.
+
+use std::collections::VecDeque;
+use std::fs::{self, File};
+use std::io;
+use std::mem;
+use std::path::PathBuf;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytesize::ByteSize;
+
+use super::Place;
+use super::segment::{Header, Reader, Unreadable, Writer};
+use crate::event::{AgentEvent, Function, Level, Message};
+
+/// [`Message::weight`] that waits in memory at most: about 20 MB.
+const MEMORY: usize = 1 << 18;
+/// Bytes after which the next segment begins.
+const SEGMENT: u64 = 64 << 20;
+/// Segments that the spool has at least, when it is full: each is removed once it was read.
+const SEGMENTS: u64 = 8;
+/// Pause after which a failed write to the spool is tried again.
+const RETRY: Duration = Duration::from_millis(100);
+/// How often a segment is read again that can't be read, and the pause before.
+const READS: (u32, Duration) = (10, Duration::from_millis(50));
+/// Steps of the spool that come sooner than this after the last one are the same step.
+const SAME_STEP: Duration = Duration::from_secs(1);
+
+/// A message that was taken.
+#[derive(Debug)]
+pub struct Entry {
+    /// Its number: each message has that of the one before and 1.
+    pub number: u64,
+    /// It.
+    pub message: Message,
+    spooled: bool,
+}
+
+/// What the writer gets.
+#[derive(Debug)]
+pub enum Next {
+    /// A message; [`Queue::done`] says that it is in the file.
+    Message(Entry),
+    /// None came in time.
+    Nothing,
+    /// None will come any more.
+    Closed,
+}
+
+/// The queue.
+#[derive(Debug)]
+pub struct Queue {
+    pushing: Mutex<Pushing>,
+    state: Mutex<State>,
+    /// Something can be taken, or never will be.
+    filled: Condvar,
+    /// Something was taken.
+    emptied: Condvar,
+    reading: Mutex<Option<Reader>>,
+}
+
+#[derive(Debug)]
+struct Pushing {
+    place: Place,
+    /// Bytes of all segments at most.
+    limit: u64,
+    next_number: u64,
+    /// All that were pushed.
+    functions: Vec<Function>,
+    writer: Option<Writer>,
+    /// When the spool may be tried again.
+    retry_at: Option<Instant>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    memory: VecDeque<Entry>,
+    /// Weight that `memory` holds at most.
+    capacity: usize,
+    /// Of `memory`, and of what was taken from it and is not done.
+    weight: usize,
+    segments: VecDeque<Segment>,
+    /// Messages in the segments that are not done.
+    unread: u64,
+    /// Bytes of the segments.
+    bytes: u64,
+    /// The last segment was removed before it was full: the next message begins another one.
+    abandoned: bool,
+    closed: bool,
+    /// Nothing waits for room any longer after this moment.
+    deadline: Option<Instant>,
+    step: Step,
+    events: Vec<AgentEvent>,
+    lost_calls: u64,
+}
+
+#[derive(Debug)]
+struct Segment {
+    path: PathBuf,
+    file: Arc<File>,
+    /// Messages and calls in it that are not taken.
+    messages: u64,
+    calls: u64,
+}
+
+/// The last time that the spool was used.
+#[derive(Debug, Default)]
+struct Step {
+    began: Option<Instant>,
+    ended: Option<Instant>,
+    messages: u64,
+    calls: u64,
+    bytes: u64,
+    failed: bool,
+}
+
+/// The first segment: more of it can be read, or all of it was.
+enum Front {
+    Unread(Arc<File>),
+    Read,
+}
+
+impl Queue {
+    /// An empty queue whose segments take at most `limit` bytes.
+    pub fn new(place: Place, limit: u64) -> Self {
+        Self {
+            pushing: Mutex::new(Pushing {
+                place,
+                limit,
+                next_number: 1,
+                functions: Vec::new(),
+                writer: None,
+                retry_at: None,
+            }),
+            state: Mutex::new(State {
+                capacity: MEMORY,
+                ..State::default()
+            }),
+            filled: Condvar::new(),
+            emptied: Condvar::new(),
+            reading: Mutex::default(),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Every change of the state is made in one go: a thread that panicked left it whole.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a message, or waits until it can. Says whether it was taken: not after the deadline
+    /// that was given to [`Self::end_at`].
+    pub fn push(&self, message: Message) -> bool {
+        let mut pushing = self.pushing.lock().unwrap_or_else(PoisonError::into_inner);
+        let entry = Entry {
+            number: pushing.next_number,
+            message,
+            spooled: false,
+        };
+        let new = match &entry.message {
+            Message::Functions(functions) => functions.clone(),
+            Message::Batch(_) => Vec::new(),
+        };
+        if let Err(entry) = self.push_entry(&mut pushing, entry) {
+            self.state().lost_calls += entry.message.calls();
+            return false;
+        }
+        pushing.next_number += 1;
+        pushing.functions.extend(new);
+        self.filled.notify_one();
+        true
+    }
+
+    fn push_entry(&self, pushing: &mut Pushing, mut entry: Entry) -> Result<(), Entry> {
+        loop {
+            match self.state().keep(entry) {
+                Ok(()) => return Ok(()),
+                Err(back) => entry = back,
+            }
+            if pushing.may_spool(self.state().bytes) {
+                if mem::take(&mut self.state().abandoned) {
+                    pushing.writer = None;
+                }
+                match pushing.spool(&entry) {
+                    Ok(spooled) => {
+                        self.state()
+                            .spooled(spooled, &entry.message, &pushing.place);
+                        return Ok(());
+                    }
+                    Err(error) => {
+                        pushing.retry_at = Some(Instant::now() + RETRY);
+                        self.state().spool_failed(&pushing.place, &error);
+                    }
+                }
+            }
+            let state = self.state();
+            if state
+                .deadline
+                .is_some_and(|deadline| Instant::now() >= deadline)
+            {
+                return Err(entry);
+            }
+            if !state.has_room() {
+                // Woken or not, what is there decides.
+                let _ = self.emptied.wait_timeout(state, RETRY);
+            }
+        }
+    }
+
+    /// The next message, waited for at most so long. One thread takes, and calls [`Self::done`]
+    /// before it takes the next one.
+    pub fn next(&self, patience: Duration) -> Next {
+        let until = Instant::now() + patience;
+        let mut state = self.state();
+        loop {
+            if let Some(entry) = state.memory.pop_front() {
+                return Next::Message(entry);
+            }
+            if state.unread > 0 {
+                drop(state);
+                if let Some(entry) = self.next_spooled() {
+                    return Next::Message(entry);
+                }
+                state = self.state();
+                // What could not be read is no longer waited for.
+                if state.front().is_none() {
+                    state.unread = 0;
+                }
+                continue;
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            if state.closed || left.is_zero() {
+                let closed = state.closed;
+                drop(state);
+                self.remove_read();
+                return if closed { Next::Closed } else { Next::Nothing };
+            }
+            let woken = self.filled.wait_timeout(state, left);
+            state = woken.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// The message that was taken last is in the file, or never will be.
+    pub fn done(&self, entry: &Entry) {
+        let mut state = self.state();
+        if entry.spooled {
+            state.unread -= 1;
+        } else {
+            state.weight -= entry.message.weight();
+        }
+        let empty = state.unread == 0;
+        drop(state);
+        if empty {
+            self.remove_read();
+        }
+        self.emptied.notify_one();
+    }
+
+    /// The next message of the segments; `None` where there is none after all.
+    fn next_spooled(&self) -> Option<Entry> {
+        let mut reading = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut tries = 0;
+        loop {
+            let Some(file) = self.state().front() else {
+                *reading = None;
+                return None;
+            };
+            let read = match (&mut *reading, file) {
+                (_, Front::Read) => {
+                    *reading = None;
+                    self.state().remove_front(None);
+                    continue;
+                }
+                (Some(reader), Front::Unread(_)) => reader.message(),
+                (None, Front::Unread(file)) => match Reader::new(file) {
+                    Ok((reader, _)) => {
+                        *reading = Some(reader);
+                        continue;
+                    }
+                    Err(error) => Err(error),
+                },
+            };
+            match read {
+                Ok(Some((number, message))) => {
+                    self.state().taken(&message);
+                    return Some(Entry {
+                        number,
+                        message,
+                        spooled: true,
+                    });
+                }
+                Err(Unreadable::Io(_)) if tries < READS.0 => {
+                    tries += 1;
+                    std::thread::sleep(READS.1);
+                }
+                Ok(None) => {
+                    *reading = None;
+                    self.state().remove_front(Some(&Unreadable::Foreign));
+                }
+                Err(error) => {
+                    *reading = None;
+                    self.state().remove_front(Some(&error));
+                }
+            }
+        }
+    }
+
+    /// Removes the segments when nothing is left in them, unless somebody pushes just now.
+    fn remove_read(&self) {
+        if self.state().segments.is_empty() {
+            return;
+        }
+        let Ok(mut pushing) = self.pushing.try_lock() else {
+            return;
+        };
+        let mut state = self.state();
+        if state.unread > 0 {
+            return;
+        }
+        pushing.writer = None;
+        *self.reading.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        while !state.segments.is_empty() {
+            state.remove_front(None);
+        }
+        state.emptied(&pushing.place);
+    }
+
+    /// Nothing is pushed any more.
+    pub fn close(&self) {
+        self.state().closed = true;
+        self.filled.notify_all();
+    }
+
+    /// From `deadline` on nothing waits for room: what has none is lost, and counted.
+    pub fn end_at(&self, deadline: Instant) {
+        self.state().deadline = Some(deadline);
+        self.emptied.notify_all();
+    }
+
+    /// The moment that [`Self::end_at`] was told.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.state().deadline
+    }
+
+    /// What happened since the last time.
+    pub fn take_events(&self) -> Vec<AgentEvent> {
+        mem::take(&mut self.state().events)
+    }
+
+    /// Calls that were lost since the last time, because nothing had room or could be read.
+    pub fn take_lost_calls(&self) -> u64 {
+        mem::take(&mut self.state().lost_calls)
+    }
+
+    /// Puts what waits in memory into a segment, with `first`, which was taken before. Then all that
+    /// is not in the file is in segments. Gives back how many calls they hold.
+    ///
+    /// # Errors
+    /// Where it can't be written; those calls count as lost.
+    pub fn spill(&self, first: Option<Entry>) -> io::Result<u64> {
+        let mut pushing = self.pushing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state();
+        // A spooled one is in its segment still.
+        let first = first.filter(|entry| !entry.spooled);
+        let entries: Vec<Entry> = first.into_iter().chain(state.memory.drain(..)).collect();
+        let spooled: u64 = state.segments.iter().map(|segment| segment.calls).sum();
+        let calls: u64 = entries.iter().map(|entry| entry.message.calls()).sum();
+        let Some(number) = entries.first().map(|entry| entry.number) else {
+            return Ok(spooled);
+        };
+        let written = pushing.begin_segment(number).and_then(|_| {
+            let writer = pushing.writer.as_mut().ok_or(io::ErrorKind::NotFound)?;
+            entries
+                .iter()
+                .try_for_each(|entry| writer.push(entry.number, &entry.message).map(drop))
+        });
+        match written {
+            Ok(()) => Ok(spooled + calls),
+            Err(error) => {
+                state.lost_calls += calls;
+                Err(error)
+            }
+        }
+    }
+}
+
+/// What [`Pushing::spool`] did.
+struct Spooled {
+    segment: Option<Segment>,
+    bytes: u64,
+}
+
+impl Pushing {
+    fn may_spool(&self, bytes: u64) -> bool {
+        let rested = self.retry_at.is_none_or(|at| Instant::now() >= at);
+        rested && bytes < self.limit
+    }
+
+    /// Appends to the segment, or to a new one.
+    fn spool(&mut self, entry: &Entry) -> io::Result<Spooled> {
+        let enough = SEGMENT.min(self.limit / SEGMENTS);
+        let mut spooled = Spooled {
+            segment: None,
+            bytes: 0,
+        };
+        if self
+            .writer
+            .as_ref()
+            .is_none_or(|writer| writer.size() >= enough)
+        {
+            spooled.segment = Some(self.begin_segment(entry.number)?);
+        }
+        let writer = self.writer.as_mut().ok_or(io::ErrorKind::NotFound)?;
+        let header = if spooled.segment.is_some() {
+            writer.size()
+        } else {
+            0
+        };
+        match writer.push(entry.number, &entry.message) {
+            Ok(bytes) => {
+                spooled.bytes = header + bytes;
+                Ok(spooled)
+            }
+            Err(error) => {
+                if let Some(segment) = spooled.segment {
+                    // Nobody knows of it yet.
+                    self.writer = None;
+                    let _ = fs::remove_file(segment.path);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    fn begin_segment(&mut self, number: u64) -> io::Result<Segment> {
+        let path = self.place.segment(number);
+        let header = Header {
+            key: self.place.key,
+            functions: self.functions.clone(),
+        };
+        let writer = Writer::create(&path, &header)?;
+        let file = writer.file();
+        self.writer = Some(writer);
+        Ok(Segment {
+            path,
+            file,
+            messages: 0,
+            calls: 0,
+        })
+    }
+}
+
+impl State {
+    fn has_room(&self) -> bool {
+        self.unread == 0 && self.weight < self.capacity
+    }
+
+    /// Keeps a message in memory, where it may be.
+    fn keep(&mut self, entry: Entry) -> Result<(), Entry> {
+        if !self.has_room() {
+            return Err(entry);
+        }
+        self.weight += entry.message.weight();
+        self.memory.push_back(entry);
+        Ok(())
+    }
+
+    /// A message was put into the spool.
+    fn spooled(&mut self, spooled: Spooled, message: &Message, place: &Place) {
+        self.segments.extend(spooled.segment);
+        if let Some(segment) = self.segments.back_mut() {
+            segment.messages += 1;
+            segment.calls += message.calls();
+        }
+        self.unread += 1;
+        self.bytes += spooled.bytes;
+        if self.step.began.is_none() {
+            self.begin_step(place);
+        }
+        self.step.failed = false;
+        self.step.messages += 1;
+        self.step.calls += message.calls();
+        self.step.bytes += spooled.bytes;
+    }
+
+    fn begin_step(&mut self, place: &Place) {
+        let again = self
+            .step
+            .ended
+            .is_some_and(|ended| ended.elapsed() < SAME_STEP);
+        self.step = Step {
+            began: Some(Instant::now()),
+            ..Step::default()
+        };
+        if !again {
+            let text = format!(
+                "the file does not keep up with the target: calls go through the spool in {}",
+                place.folder.display()
+            );
+            self.event(Level::Warning, "spool", text);
+        }
+    }
+
+    /// Everything that was in the spool is in the file.
+    fn emptied(&mut self, place: &Place) {
+        let step = &self.step;
+        let Some(began) = step.began else { return };
+        let text = format!(
+            "the file keeps up again: in {:.1} s {} calls ({}) went through the spool in {}",
+            began.elapsed().as_secs_f64(),
+            step.calls,
+            ByteSize(step.bytes),
+            place.folder.display()
+        );
+        self.event(Level::Info, "spool", text);
+        self.step = Step {
+            ended: Some(Instant::now()),
+            ..Step::default()
+        };
+    }
+
+    fn spool_failed(&mut self, place: &Place, error: &io::Error) {
+        if !mem::replace(&mut self.step.failed, true) {
+            let text = format!(
+                "the spool in {} can't be written ({error}): what does not fit into the rings is lost; \
+                 choose another folder with --spool-dir",
+                place.folder.display()
+            );
+            self.event(Level::Error, "spool", text);
+        }
+    }
+
+    fn event(&mut self, level: Level, kind: &'static str, text: String) {
+        /// More than that say nothing new.
+        const EVENTS: usize = 100;
+        if self.events.len() < EVENTS {
+            self.events.push(AgentEvent::now(level, kind, text));
+        }
+    }
+
+    fn front(&self) -> Option<Front> {
+        let segment = self.segments.front()?;
+        if segment.messages > 0 {
+            return Some(Front::Unread(Arc::clone(&segment.file)));
+        }
+        (self.segments.len() > 1).then_some(Front::Read)
+    }
+
+    fn taken(&mut self, message: &Message) {
+        if let Some(segment) = self.segments.front_mut() {
+            segment.messages = segment.messages.saturating_sub(1);
+            segment.calls = segment.calls.saturating_sub(message.calls());
+        }
+    }
+
+    /// Removes the segment that was read; where it could not be, with what was left in it.
+    fn remove_front(&mut self, error: Option<&Unreadable>) {
+        let Some(segment) = self.segments.pop_front() else {
+            return;
+        };
+        self.abandoned |= self.segments.is_empty();
+        let len = segment.file.metadata().map_or(0, |metadata| metadata.len());
+        self.bytes = self.bytes.saturating_sub(len);
+        self.unread = self.unread.saturating_sub(segment.messages);
+        if let Some(error) = error {
+            let Segment { path, calls, .. } = &segment;
+            let path = path.display();
+            let text =
+                format!("{calls} calls are lost with a segment of the spool, {path}: {error}");
+            self.event(Level::Error, "lost", text);
+            self.lost_calls += segment.calls;
+        }
+        // One that stays is refused by its numbers, should anybody read it.
+        let _ = fs::remove_file(&segment.path);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Outcome;
+    use crate::store::tests::{call, calls, function};
+
+    /// A queue with room for ten messages of one call in memory.
+    fn queue(folder: &std::path::Path, limit: u64) -> Queue {
+        let queue = Queue::new(Place::new(&folder.join("out.db"), None, 7), limit);
+        queue.state().capacity = 20;
+        queue
+    }
+
+    fn message(id: u64) -> Message {
+        Message::Batch(Box::new(calls(vec![call(id, None, 0, Outcome::Ok)])))
+    }
+
+    /// Takes the next message, and expects it to be this one.
+    fn take(queue: &Queue, number: u64) {
+        match queue.next(Duration::ZERO) {
+            Next::Message(entry) => {
+                assert_eq!((entry.number, &entry.message), (number, &message(number)));
+                queue.done(&entry);
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn files(folder: &std::path::Path) -> usize {
+        folder.read_dir().unwrap().count()
+    }
+
+    #[test]
+    fn messages_come_in_order_through_memory_and_spool() {
+        let folder = tempfile::tempdir().unwrap();
+        let queue = queue(folder.path(), 1 << 20);
+        for id in 1..=10 {
+            assert!(queue.push(message(id)));
+        }
+        assert_eq!(files(folder.path()), 0);
+        for id in 11..=50 {
+            assert!(queue.push(message(id)));
+        }
+        assert_eq!(files(folder.path()), 1);
+        for id in 1..=20 {
+            take(&queue, id);
+        }
+        // There is room in memory, but what is spooled comes first.
+        for id in 51..=60 {
+            assert!(queue.push(message(id)));
+        }
+        for id in 21..=60 {
+            take(&queue, id);
+        }
+        assert_eq!(files(folder.path()), 0);
+        for id in 61..=90 {
+            assert!(queue.push(message(id)));
+        }
+        for id in 61..=90 {
+            take(&queue, id);
+        }
+        queue.close();
+        assert!(matches!(queue.next(Duration::ZERO), Next::Closed));
+        assert_eq!(files(folder.path()), 0);
+        let kinds: Vec<_> = queue
+            .take_events()
+            .iter()
+            .map(|event| event.level)
+            .collect();
+        assert_eq!(kinds, [Level::Warning, Level::Info, Level::Info]);
+    }
+
+    #[test]
+    fn the_spool_is_bounded_and_its_read_segments_make_room() {
+        let folder = tempfile::tempdir().unwrap();
+        let queue = queue(folder.path(), 4096);
+        let mut pushed = 0;
+        while queue.state().bytes < 4096 {
+            pushed += 1;
+            assert!(queue.push(message(pushed)));
+        }
+        assert!(files(folder.path()) > 4);
+        let on_disk = |entry: io::Result<fs::DirEntry>| entry.unwrap().metadata().unwrap().len();
+        let bytes: u64 = folder.path().read_dir().unwrap().map(on_disk).sum();
+        assert!((4096..4096 + 200).contains(&bytes), "{bytes}");
+        std::thread::scope(|scope| {
+            let more = scope.spawn(|| (1..=100).all(|id| queue.push(message(pushed + id))));
+            for number in 1..=pushed + 100 {
+                loop {
+                    if let Next::Message(entry) = queue.next(Duration::from_secs(60)) {
+                        assert_eq!(entry.message, message(number));
+                        queue.done(&entry);
+                        break;
+                    }
+                }
+            }
+            assert!(more.join().unwrap());
+        });
+        queue.close();
+        assert!(matches!(queue.next(Duration::ZERO), Next::Closed));
+        assert_eq!(files(folder.path()), 0);
+    }
+
+    #[test]
+    fn what_has_no_room_by_the_deadline_is_lost_and_counted() {
+        let folder = tempfile::tempdir().unwrap();
+        let queue = queue(&folder.path().join("none"), 4096);
+        for id in 1..=10 {
+            assert!(queue.push(message(id)));
+        }
+        queue.end_at(Instant::now());
+        assert!(!queue.push(message(11)));
+        assert!(!queue.push(message(12)));
+        assert_eq!(queue.take_lost_calls(), 2);
+        let [event] = &queue.take_events()[..] else {
+            panic!("one event")
+        };
+        assert!(event.message.contains("can't be written"), "{event:?}");
+        for id in 1..=10 {
+            take(&queue, id);
+        }
+        assert!(queue.push(message(11)));
+        take(&queue, 11);
+    }
+
+    #[test]
+    fn a_segment_that_was_damaged_is_passed_over_and_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let queue = queue(folder.path(), 1 << 20);
+        for id in 1..=30 {
+            assert!(queue.push(message(id)));
+        }
+        let segment = folder.path().read_dir().unwrap().next().unwrap().unwrap();
+        let segment = File::options().write(true).open(segment.path()).unwrap();
+        segment
+            .set_len(segment.metadata().unwrap().len() - 1)
+            .unwrap();
+        for id in 1..=29 {
+            take(&queue, id);
+        }
+        assert!(matches!(queue.next(Duration::ZERO), Next::Nothing));
+        assert_eq!(queue.take_lost_calls(), 1);
+        assert!(queue.push(Message::Functions(vec![function("app::new")])));
+        assert!(matches!(queue.next(Duration::ZERO), Next::Message(_)));
+    }
+
+    #[test]
+    fn what_waits_at_the_end_is_spilled_before_what_was_spooled() {
+        let folder = tempfile::tempdir().unwrap();
+        let queue = queue(folder.path(), 1 << 20);
+        for id in 1..=30 {
+            assert!(queue.push(message(id)));
+        }
+        let Next::Message(first) = queue.next(Duration::ZERO) else {
+            panic!("thirty messages wait")
+        };
+        assert_eq!(queue.spill(Some(first)).unwrap(), 30);
+        let place = Place::new(&folder.path().join("out.db"), None, 7);
+        let mut numbers = Vec::new();
+        for path in place.segments().unwrap() {
+            let (mut reader, _) = Reader::new(Arc::new(File::open(path).unwrap())).unwrap();
+            while let Some((number, _)) = reader.message().unwrap() {
+                numbers.push(number);
+            }
+        }
+        assert_eq!(numbers, (1..=30).collect::<Vec<_>>());
+    }
+}

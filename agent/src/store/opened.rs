@@ -1,0 +1,89 @@
+//! The file, open to be written: the connection, and the claim that it is ours.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Result;
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+
+use super::file::Claim;
+use super::schema;
+
+/// How long a statement waits for the lock of another process. The writer tries again by itself.
+const BUSY_TIMEOUT: Duration = Duration::from_millis(500);
+/// Prepared statements that are kept.
+const STATEMENTS: usize = 32;
+/// How often, and at what distance, the end of a session tries to leave a single file behind while
+/// others read it.
+const SINGLE_FILE_TRIES: (u32, Duration) = (5, Duration::from_millis(100));
+/// Bytes of a page of a new file.
+const PAGE_BYTES: u32 = 8192;
+
+/// The log goes into the file every 32 MiB.
+const PRAGMAS: &str = "
+    PRAGMA journal_mode = WAL;
+    PRAGMA synchronous = NORMAL;
+    PRAGMA wal_autocheckpoint = 4096;
+    PRAGMA journal_size_limit = 67108864;
+    PRAGMA cache_size = -16384;
+    PRAGMA temp_store = MEMORY;
+";
+
+/// A file that is open to be written.
+pub struct Opened {
+    // Closed before `claim` gives up its descriptor: fields drop in this order.
+    pub connection: Connection,
+    pub claim: Arc<Claim>,
+}
+
+impl Opened {
+    /// A connection to a file of this version.
+    ///
+    /// # Errors
+    /// Where SQLite can't read or write the file.
+    pub fn new(claim: &Arc<Claim>) -> Result<Self> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let mut connection = Connection::open_with_flags(&claim.path, flags)?;
+        connection.busy_timeout(BUSY_TIMEOUT)?;
+        connection.set_prepared_statement_cache_capacity(STATEMENTS);
+        if claim.created {
+            connection.pragma_update(None, "page_size", PAGE_BYTES)?;
+        }
+        // Before the log is switched on, so that the first bytes of the file itself say what it is.
+        schema::migrate(&mut connection)?;
+        connection.execute_batch(PRAGMAS)?;
+        Ok(Self {
+            connection,
+            claim: Arc::clone(claim),
+        })
+    }
+
+    /// Brings the log into the file and removes it. Readers prevent that; then they, or whoever
+    /// opens the file next, do it.
+    pub fn leave_single_file(&self) {
+        self.connection.flush_prepared_statement_cache();
+        let _ = self.connection.busy_timeout(Duration::ZERO);
+        let (tries, pause) = SINGLE_FILE_TRIES;
+        for attempt in 0..tries {
+            if attempt > 0 {
+                std::thread::sleep(pause);
+            }
+            match self
+                .connection
+                .pragma_update(None, "journal_mode", "DELETE")
+            {
+                Err(error) if is_busy(&error) => {}
+                // Any other failure leaves a complete file with its log beside it.
+                _ => break,
+            }
+        }
+        let _ = self.connection.busy_timeout(BUSY_TIMEOUT);
+    }
+}
+
+fn is_busy(error: &rusqlite::Error) -> bool {
+    matches!(
+        error.sqlite_error_code(),
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)
+    )
+}

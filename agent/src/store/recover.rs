@@ -1,0 +1,191 @@
+//! Sessions that were cut short: their agent was killed, or the machine went down. What is in their
+//! spools goes into the file, once, and they get an end.
+
+use std::fs::{self, File};
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+use rusqlite::{Connection, OptionalExtension as _, params};
+
+use super::file::Claim;
+use super::opened::Opened;
+use super::sessions::Session;
+use super::{Store, session, write};
+use crate::event::{AgentEvent, Level};
+use crate::spool::segment::Reader;
+
+/// The `end_reason` of sessions that were cut short.
+pub const INTERRUPTED: &str = "interrupted";
+
+/// What a spool gave.
+#[derive(Debug, Default)]
+struct Replayed {
+    segments: usize,
+    calls: u64,
+    /// Calls that were in the file already.
+    known: u64,
+    /// What could not be read, in sentences.
+    unreadable: Vec<String>,
+}
+
+/// Gives an end to the sessions of a file that were cut short. Says what was done, a sentence for each
+/// session.
+///
+/// # Errors
+/// One sentence, where the path is no file of ours, or is being written, or can't be. What has been
+/// replayed by then stays, and the rest waits in the spool.
+pub fn recover(path: &Path) -> Result<Vec<String>> {
+    let claim = Arc::new(Claim::existing(path)?);
+    let (opened, recovered) = finish_interrupted(Opened::new(&claim)?)
+        .with_context(|| format!("can't recover '{}'", path.display()))?;
+    opened.leave_single_file();
+    Ok(recovered)
+}
+
+/// As [`recover`], for a file that is open.
+///
+/// # Errors
+/// Where SQLite can't read or write.
+pub(super) fn finish_interrupted(mut opened: Opened) -> Result<(Opened, Vec<String>)> {
+    let mut recovered = Vec::new();
+    while let Some(session) = Session::interrupted(&opened.connection, &opened.claim.path)? {
+        let mut store = Store {
+            memory: write::Memory::of(&opened.connection, &session)?,
+            opened,
+            session,
+            written: true,
+            recovered: Vec::new(),
+        };
+        recovered.push(store.finish_interrupted()?);
+        opened = store.opened;
+    }
+    // Files of sessions that were cut short before they had written anything.
+    opened.connection.execute(
+        "UPDATE session SET end_reason = ?1 WHERE end_reason IS NULL",
+        [INTERRUPTED],
+    )?;
+    Ok((opened, recovered))
+}
+
+impl Store {
+    fn finish_interrupted(&mut self) -> Result<String> {
+        let replayed = self.replay()?;
+        let sentence = replayed.sentence(self.session.id);
+        let mut events = vec![AgentEvent::now(
+            Level::Warning,
+            "recovered",
+            sentence.clone(),
+        )];
+        for unreadable in &replayed.unreadable {
+            events.push(AgentEvent::now(Level::Error, "lost", unreadable.clone()));
+        }
+        self.record(&events, &[])?;
+        // They are among those that are counted anew.
+        self.memory.durations.written();
+        complete_durations(&self.opened.connection)?;
+        let ended_unix_ns = last_commit(&self.opened.connection, &self.session)?;
+        self.end(&super::SessionEnd {
+            ended_unix_ns,
+            reason: INTERRUPTED.to_owned(),
+            exit_status: None,
+        })?;
+        // All that they held is in the file.
+        for segment in self.session.spool.segments().unwrap_or_default() {
+            let _ = fs::remove_file(segment);
+        }
+        Ok(sentence)
+    }
+
+    /// Writes what the session's segments hold and the file does not.
+    fn replay(&mut self) -> Result<Replayed> {
+        let mut replayed = Replayed::default();
+        let folder = self.session.spool.folder.display().to_string();
+        let segments = self.session.spool.segments();
+        let segments = segments.with_context(|| format!("can't read the spool in '{folder}'"))?;
+        for path in segments {
+            replayed.segments += 1;
+            if let Err(error) = self.replay_segment(&path, &mut replayed)? {
+                let path = path.display();
+                replayed.unreadable.push(format!(
+                    "the rest of a segment of the spool, {path}, is lost: {error:#}"
+                ));
+            }
+        }
+        Ok(replayed)
+    }
+
+    /// The outer error is that of the file, the inner one that of the segment.
+    fn replay_segment(&mut self, path: &Path, replayed: &mut Replayed) -> Result<Result<()>> {
+        let read = File::open(path).context("it can't be opened");
+        let read = read.and_then(|file| Ok(Reader::new(Arc::new(file))?));
+        let (mut reader, header) = match read {
+            Ok((reader, header)) if header.key == self.session.spool.key => (reader, header),
+            Ok(_) => return Ok(Err(anyhow::anyhow!("it belongs to another session"))),
+            Err(error) => return Ok(Err(error)),
+        };
+        self.session.functions.clear();
+        self.add_functions(&header.functions)?;
+        loop {
+            match reader.message() {
+                Ok(Some((number, message))) => {
+                    let calls = message.calls();
+                    if self.write_message(number, &message)? {
+                        replayed.calls += calls;
+                    } else {
+                        replayed.known += calls;
+                    }
+                }
+                Ok(None) => return Ok(Ok(())),
+                Err(error) => return Ok(Err(error.into())),
+            }
+        }
+    }
+}
+
+impl Replayed {
+    fn sentence(&self, session: i64) -> String {
+        let spool = match self {
+            Self { segments: 0, .. } => "nothing was in its spool".to_owned(),
+            Self {
+                calls, known: 0, ..
+            } => format!("{calls} calls came from its spool"),
+            Self { calls, known, .. } => {
+                format!("{calls} calls came from its spool, {known} were in the file already")
+            }
+        };
+        format!("session {session} was cut short, without an end: {spool}")
+    }
+}
+
+/// About when a session was cut short.
+fn last_commit(connection: &Connection, session: &Session) -> Result<i64> {
+    let looked = connection
+        .query_row(
+            "SELECT started_unix_ns + looked_ns - started_ns FROM session WHERE session_id = ?1",
+            params![session.id],
+            |row| row.get::<_, Option<i64>>(0),
+        )
+        .optional()?;
+    Ok(looked.flatten().unwrap_or_else(session::unix_ns))
+}
+
+/// The durations of an agent's last half second die with it: those of functions that lack some are
+/// counted anew, from their calls.
+fn complete_durations(connection: &Connection) -> Result<()> {
+    super::durations::register(connection)?;
+    connection.execute_batch(
+        "BEGIN IMMEDIATE;
+         CREATE TEMP TABLE incomplete AS
+           SELECT function_id FROM function_stat stat GROUP BY function_id
+           HAVING sum(calls) <> (SELECT coalesce(sum(calls), 0) FROM duration_bucket bucket
+                                 WHERE bucket.function_id = stat.function_id);
+         DELETE FROM duration_bucket WHERE function_id IN incomplete;
+         INSERT INTO duration_bucket
+           SELECT function_id, bucket_middle(duration_ns) AS middle_ns, count(*) FROM call
+           WHERE function_id IN incomplete GROUP BY 1, 2;
+         DROP TABLE incomplete;
+         COMMIT;",
+    )?;
+    Ok(())
+}

@@ -1,0 +1,131 @@
+//! Sessions that were cut short, and what their spools give.
+
+use std::fs;
+
+use super::*;
+use crate::event::Message;
+use crate::spool::segment::{Header, Writer};
+use crate::store::recover::recover;
+
+fn message(ids: std::ops::RangeInclusive<u64>) -> Message {
+    let calls_of = ids.map(|id| call(id, None, (id % 3) as u32, Outcome::Ok));
+    Message::Batch(Box::new(calls(calls_of.collect())))
+}
+
+/// A store that has written message 1, with calls 1 to 10, and dies; its spool has messages 1 to 3,
+/// with calls 1 to 30. Gives back the paths of two segments.
+fn cut_short(path: &Path) -> [PathBuf; 2] {
+    let mut store = store(path);
+    let place = store.spool().clone();
+    assert!(store.write_message(1, &message(1..=10)).unwrap());
+    assert!(!store.write_message(1, &message(1..=10)).unwrap());
+    drop(store);
+    let header = Header {
+        key: place.key,
+        functions: ["app::a", "app::b", "app::c"].map(function).into(),
+    };
+    let paths = [place.segment(1), place.segment(3)];
+    let mut segment = Writer::create(&paths[0], &header).unwrap();
+    segment.push(1, &message(1..=10)).unwrap();
+    segment.push(2, &message(11..=20)).unwrap();
+    let mut segment = Writer::create(&paths[1], &header).unwrap();
+    segment.push(3, &message(21..=30)).unwrap();
+    paths
+}
+
+const CALLS: &str =
+    "SELECT count(*), count(DISTINCT call_id), min(function), max(call_id) FROM calls";
+const ENDS: &str = "SELECT end_reason FROM sessions ORDER BY session_id";
+
+#[test]
+fn the_next_session_finds_every_call_of_the_spool_once() {
+    let (folder, path) = folder();
+    cut_short(&path);
+    let mut second = store(&path);
+    assert_eq!(
+        second.recovered(),
+        [
+            "session 1 was cut short, without an end: 20 calls came from its spool, 10 were in the file \
+          already"
+        ]
+    );
+    second
+        .write(&calls(vec![call(1, None, 0, Outcome::Ok)]))
+        .unwrap();
+    second.finish(&end()).unwrap();
+    assert_eq!(rows(&path, CALLS), ["31|31|app::a|1000001"]);
+    assert_eq!(
+        rows(&path, ENDS),
+        ["interrupted", "the target exited with status 3"]
+    );
+    assert_eq!(
+        rows(
+            &path,
+            "SELECT sum(calls), (SELECT sum(calls) FROM duration_bucket) FROM functions"
+        ),
+        ["31|31"]
+    );
+    assert_eq!(
+        rows(&path, "SELECT kind FROM agent_events WHERE session_id = 1"),
+        ["recovered"]
+    );
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn recovering_again_changes_nothing() {
+    let (_folder, path) = folder();
+    cut_short(&path);
+    assert_eq!(recover(&path).unwrap().len(), 1);
+    let bytes = fs::read(&path).unwrap();
+    assert_eq!(recover(&path).unwrap(), [""; 0]);
+    assert_eq!(rows(&path, CALLS), ["30|30|app::a|30"]);
+    assert_eq!(rows(&path, "PRAGMA integrity_check"), ["ok"]);
+    // But for the log's traces in its header, the file is the same.
+    assert_eq!(bytes.len(), fs::read(&path).unwrap().len());
+}
+
+#[test]
+fn a_torn_segment_gives_what_is_whole_and_others_are_read() {
+    let (_folder, path) = folder();
+    let [first, _] = cut_short(&path);
+    let bytes = fs::read(&first).unwrap();
+    fs::write(&first, &bytes[..bytes.len() - 3]).unwrap();
+    recover(&path).unwrap();
+    assert_eq!(rows(&path, CALLS), ["20|20|app::a|30"]);
+    let told = rows(
+        &path,
+        "SELECT message FROM agent_events WHERE kind = 'lost'",
+    );
+    assert!(told[0].contains("damaged or cut off"), "{told:?}");
+}
+
+#[test]
+fn what_is_no_segment_of_the_session_is_not_read() {
+    let (_folder, path) = folder();
+    let [first, second] = cut_short(&path);
+    fs::write(&first, b"exospl01 and then anything").unwrap();
+    let mut foreign = fs::read(&second).unwrap();
+    foreign[16] ^= 1;
+    fs::write(&second, foreign).unwrap();
+    recover(&path).unwrap();
+    assert_eq!(rows(&path, CALLS), ["10|10|app::a|10"]);
+    assert_eq!(
+        rows(
+            &path,
+            "SELECT count(*) FROM agent_events WHERE kind = 'lost'"
+        ),
+        ["2"]
+    );
+}
+
+#[test]
+fn a_file_that_is_being_written_is_not_recovered() {
+    let (_folder, path) = folder();
+    let _store = store(&path);
+    let error = format!("{:#}", recover(&path).unwrap_err());
+    assert!(
+        error.contains("is being written by another session"),
+        "{error}"
+    );
+}

@@ -1,0 +1,230 @@
+//! The agent is killed, stopped, or starved.
+
+use std::collections::HashSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use rusqlite::Connection;
+
+use super::scene::{Scene, attach, recover, stored, target};
+use super::{Account, Case, Options};
+use crate::agent::{Bench, detach};
+use crate::eventually;
+use crate::memory::Traces;
+use crate::process::{Process, Signal};
+
+/// The cases.
+pub const CASES: &[Case] = &[
+    Case {
+        name: "agent: SIGKILL",
+        done: "the agent is killed at random moments; the next one, or `exoscope recover`, finishes the \
+               file. Made are the calls that were rows before it",
+        short: true,
+        run: killed,
+    },
+    Case {
+        name: "agent: SIGKILL while spooling",
+        done: "the file is locked, the agent killed once it spools; then `exoscope recover`. Made are the \
+               calls that were rows before it or came from the spool",
+        short: true,
+        run: killed_while_spooling,
+    },
+    Case {
+        name: "agent: SIGSTOP",
+        done: "the agent is stopped for a while",
+        short: false,
+        run: stopped,
+    },
+    Case {
+        name: "agent: starved",
+        done: "the agent gets 2 % of a CPU for a while",
+        short: false,
+        run: starved,
+    },
+];
+
+/// Seconds that a target would call that is not waited for.
+const LONG: u64 = 3600;
+/// An agent is killed within this time of attaching.
+const KILLED_WITHIN_MS: u64 = 400;
+
+/// The numbers of all calls that are rows.
+fn calls(file: &Path) -> HashSet<i64> {
+    let read = || -> rusqlite::Result<HashSet<i64>> {
+        let database = Connection::open(file)?;
+        let mut select = database.prepare("SELECT call_id FROM calls")?;
+        select.query_map([], |row| row.get(0))?.collect()
+    };
+    read().unwrap_or_else(|error| panic!("{}: {error}", file.display()))
+}
+
+/// Kills an agent, and expects that nothing stays attached to its target.
+fn kill(agent: Process, target: &Process) {
+    agent.signal(Signal::KILL);
+    agent.end();
+    eventually("nothing to be attached", || {
+        (Traces::of(target.pid()) == Traces::NONE).then_some(())
+    });
+}
+
+fn killed(options: Options) -> Account {
+    let mut random = fastrand::Rng::with_seed(options.seed);
+    let bench = Bench::new();
+    let mut target = target(LONG);
+    target.go_on();
+    let mut sum = Account::default();
+    for round in 0..options.count {
+        let file = bench.path().join(format!("{round}.db"));
+        let agent = attach(target.pid(), &file, &[]);
+        sleep(Duration::from_millis(random.u64(0..KILLED_WITHIN_MS)));
+        let before = calls(&file);
+        kill(agent, &target);
+        if random.bool() {
+            recover(&file);
+        } else {
+            detach(attach(target.pid(), &file, &[]));
+        }
+        let after = calls(&file);
+        sum.made += before.len() as u64;
+        sum.rows += before.intersection(&after).count() as u64;
+        is_whole(&file);
+        fs::remove_file(&file).expect("it is there, and alone");
+        // Nothing may be left of log and spool.
+        assert_eq!(fs::read_dir(bench.path()).expect("it is there").count(), 0);
+    }
+    sum.target = runs(&mut target);
+    sum.file = format!("whole, {} times", options.count);
+    sum
+}
+
+/// Expects that the file is not damaged, and that its sums are those of its rows.
+fn is_whole(file: &Path) {
+    super::scene::account(file, 0, None, "");
+}
+
+fn runs(target: &mut Process) -> String {
+    assert!(target.runs(), "the target has ended");
+    "goes on".to_owned()
+}
+
+/// The segments of spools in a folder.
+fn segments(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).expect("it is there");
+    let paths = entries.map(|entry| entry.expect("it is readable").path());
+    paths
+        .filter(|path| path.to_string_lossy().contains("-spool-"))
+        .collect()
+}
+
+fn killed_while_spooling(_: Options) -> Account {
+    let bench = Bench::new();
+    let file = bench.file();
+    let mut target = target(LONG);
+    let agent = attach(target.pid(), &file, &[]);
+    target.go_on();
+    eventually("the first rows", || stored(&file).filter(|rows| *rows > 0));
+    let lock = Connection::open(&file).expect("it is a database");
+    lock.busy_timeout(Duration::from_secs(30))
+        .expect("it is no error");
+    lock.execute_batch("BEGIN IMMEDIATE")
+        .expect("the lock is free at times");
+    eventually("segments", || {
+        let bytes = |path: &PathBuf| path.metadata().map_or(0, |metadata| metadata.len());
+        let bytes: u64 = segments(bench.path()).iter().map(bytes).sum();
+        (bytes > 1 << 20).then_some(())
+    });
+    let before = calls(&file);
+    kill(agent, &target);
+    drop(lock);
+    let said = recover(&file).join("\n");
+    let spooled = said
+        .split(": ")
+        .nth(1)
+        .and_then(|said| said.split(' ').next());
+    let spooled = spooled.and_then(|calls| calls.parse::<u64>().ok());
+    let spooled = spooled.unwrap_or_else(|| panic!("`recover` said: {said}"));
+    assert!(spooled > 0, "{said}");
+    assert!(segments(bench.path()).is_empty(), "segments are left");
+    let after = calls(&file);
+    is_whole(&file);
+    let there = before.intersection(&after).count();
+    Account {
+        made: before.len() as u64 + spooled,
+        rows: after.len() as u64 - (before.len() - there) as u64,
+        lost: 0,
+        recovery_ms: None,
+        target: runs(&mut target),
+        file: "whole".to_owned(),
+    }
+}
+
+/// Something is done to the agent, for a while.
+fn while_it_works(
+    options: Options,
+    begin: impl FnOnce(&Process),
+    end: impl FnOnce(&Process),
+) -> Account {
+    let bench = Bench::new();
+    let file = bench.file();
+    let scene = Scene::begin(&file, &[], options.lasts.as_secs() + 3);
+    scene.has_rows();
+    begin(&scene.agent);
+    sleep(options.lasts);
+    let before = stored(&file).unwrap_or(0);
+    let ended = Instant::now();
+    end(&scene.agent);
+    let recovery = scene.recovery_ms(before, ended);
+    scene.end().account(Some(recovery))
+}
+
+fn stopped(options: Options) -> Account {
+    while_it_works(
+        options,
+        |agent| agent.signal(Signal::STOP),
+        |agent| agent.signal(Signal::CONT),
+    )
+}
+
+/// A control group whose processes get little of a CPU.
+struct Starving(PathBuf);
+
+impl Starving {
+    fn new() -> Self {
+        let name = format!("exoscope-starving-{}", std::process::id());
+        let (old, new) = (Path::new("/sys/fs/cgroup/cpu"), Path::new("/sys/fs/cgroup"));
+        let (group, file, quota) = if old.is_dir() {
+            (old.join(name), "cpu.cfs_quota_us", "2000")
+        } else {
+            (new.join(name), "cpu.max", "2000 100000")
+        };
+        fs::create_dir(&group).expect("this is root, and a controller for CPUs is mounted");
+        fs::write(group.join(file), quota).expect("the controller has a quota");
+        Self(group)
+    }
+
+    fn add(&self, process: &Process) {
+        fs::write(self.0.join("cgroup.procs"), process.pid().to_string()).expect("it runs");
+    }
+
+    fn release(&self, process: &Process) {
+        let parent = self.0.parent().expect("a group has a parent");
+        fs::write(parent.join("cgroup.procs"), process.pid().to_string()).expect("it runs");
+    }
+}
+
+impl Drop for Starving {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir(&self.0);
+    }
+}
+
+fn starved(options: Options) -> Account {
+    let group = Starving::new();
+    while_it_works(
+        options,
+        |agent| group.add(agent),
+        |agent| group.release(agent),
+    )
+}

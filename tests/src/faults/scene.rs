@@ -1,0 +1,215 @@
+//! A target that makes a known number of calls at a steady rate, and the agent that captures it.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use rusqlite::{Connection, OpenFlags};
+
+use super::Account;
+use crate::agent::is_attached;
+use crate::build::{Build, exoscope};
+use crate::calls::Calls;
+use crate::process::{End, Process, Signal};
+use crate::{PATIENCE, agent, eventually};
+
+/// Calls a second of the target.
+pub const RATE: u32 = 100_000;
+
+/// A target at work, and its agent.
+pub struct Scene {
+    /// The target.
+    pub target: Process,
+    /// The agent.
+    pub agent: Process,
+    /// The file that it writes.
+    pub file: PathBuf,
+    seconds: u64,
+    began: Instant,
+}
+
+/// What is left of a scene.
+pub struct Left {
+    /// Calls that the target made.
+    pub made: u64,
+    /// How the agent ended.
+    pub agent: End,
+    /// The file.
+    pub file: PathBuf,
+    target: String,
+}
+
+/// Starts a target that is to make calls for so many seconds, and waits for the word to begin.
+pub fn target(seconds: u64) -> Process {
+    let (rate, seconds) = (RATE.to_string(), seconds.to_string());
+    let arguments = ["--rate", &rate, "--seconds", &seconds];
+    Process::ready_target(&Build::release("variants").binary(), &arguments)
+}
+
+/// Has an agent attach to a process and write `file`.
+pub fn attach(pid: u32, file: &Path, options: &[&str]) -> Process {
+    let mut agent = Process::start(&mut attach_command(pid, file, options));
+    is_attached(&mut agent);
+    agent
+}
+
+fn attach_command(pid: u32, file: &Path, options: &[&str]) -> Command {
+    let mut command = Command::new(exoscope());
+    command
+        .args(["attach", "--pid", &pid.to_string(), "--output"])
+        .arg(file)
+        .args(options);
+    command
+}
+
+impl Scene {
+    /// Has a target make calls for so many seconds, captured into `file`.
+    pub fn begin(file: &Path, options: &[&str], seconds: u64) -> Self {
+        let mut target = target(seconds);
+        let agent = attach(target.pid(), file, options);
+        target.go_on();
+        Self {
+            target,
+            agent,
+            file: file.to_owned(),
+            seconds,
+            began: Instant::now(),
+        }
+    }
+
+    /// Waits until calls are rows.
+    pub fn has_rows(&self) {
+        eventually("the first rows", || {
+            stored(&self.file).filter(|rows| *rows > 0)
+        });
+    }
+
+    /// Milliseconds from `ended` until more calls are rows than there were at `ended`.
+    pub fn recovery_ms(&self, before: u64, ended: Instant) -> u64 {
+        eventually("new rows", || {
+            stored(&self.file).filter(|rows| *rows > before)
+        });
+        u64::try_from(ended.elapsed().as_millis()).expect("it is no age")
+    }
+
+    /// Waits for the target, ends the agent, and the target.
+    pub fn end(mut self) -> Left {
+        let pid = self.target.pid();
+        let lines = self.target.pauses_at("done");
+        let late = self
+            .began
+            .elapsed()
+            .saturating_sub(Duration::from_secs(self.seconds));
+        let made = Calls::told(&lines, pid).total();
+        self.agent.signal(Signal::INT);
+        let agent = self.agent.end();
+        self.target.ends_well();
+        Left {
+            made,
+            agent,
+            file: self.file,
+            target: format!("as ever, {:.1} s late", late.as_secs_f64()),
+        }
+    }
+}
+
+impl Left {
+    /// Accounts for every call.
+    ///
+    /// # Panics
+    /// Where the file is damaged, or holds a session without an end.
+    pub fn account(&self, recovery_ms: Option<u64>) -> Account {
+        account(&self.file, self.made, recovery_ms, &self.target)
+    }
+
+    /// Expects that the agent ended with this status.
+    ///
+    /// # Panics
+    /// Where it did not.
+    pub fn agent_ended_with(&self, status: i32) {
+        let said = &self.agent.stderr;
+        assert_eq!(self.agent.status.code(), Some(status), "{said:#?}");
+    }
+
+    /// Expects that the agent said this on standard error.
+    ///
+    /// # Panics
+    /// Where it did not.
+    pub fn agent_said(&self, part: &str) {
+        let said = &self.agent.stderr;
+        assert!(
+            said.iter().any(|line| line.contains(part)),
+            "no `{part}` in {said:#?}"
+        );
+    }
+
+    /// Has a file finished whose session was cut short.
+    ///
+    /// # Panics
+    /// Where that fails.
+    pub fn recover(&self) -> Vec<String> {
+        recover(&self.file)
+    }
+}
+
+/// Has a file finished whose session was cut short.
+///
+/// # Panics
+/// Where that fails.
+pub fn recover(file: &Path) -> Vec<String> {
+    let end = agent::command(&["recover", file.to_str().expect("it is UTF-8")]);
+    assert!(end.status.success(), "{:#?}", end.stderr);
+    end.stdout
+}
+
+/// Accounts for every call that was made in the one session of a file.
+///
+/// # Panics
+/// Where the file is damaged, or holds a session without an end.
+pub fn account(file: &Path, made: u64, recovery_ms: Option<u64>, target: &str) -> Account {
+    let database = open(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    let text = |sql: &str| -> String {
+        let row = database.query_row(sql, [], |row| row.get(0));
+        row.unwrap_or_else(|error| panic!("{sql}: {error}"))
+    };
+    let number = |sql: &str| -> u64 {
+        let row = database.query_row(sql, [], |row| row.get::<_, i64>(0));
+        let number = row.unwrap_or_else(|error| panic!("{sql}: {error}"));
+        u64::try_from(number).expect("a count")
+    };
+    assert_eq!(text("PRAGMA integrity_check"), "ok");
+    assert_eq!(
+        number("SELECT count(*) FROM sessions WHERE end_reason IS NULL"),
+        0
+    );
+    let rows = number("SELECT count(*) FROM calls");
+    assert_eq!(
+        number("SELECT coalesce(sum(calls), 0) FROM functions"),
+        rows,
+        "sums and rows"
+    );
+    let in_kernel = number("SELECT coalesce(sum(lost_ring + lost_table), 0) FROM kernel_count");
+    let in_agent = number("SELECT coalesce(sum(calls), 0) FROM lost_calls");
+    Account {
+        made,
+        rows,
+        lost: in_kernel + in_agent,
+        recovery_ms,
+        target: target.to_owned(),
+        file: "whole".to_owned(),
+    }
+}
+
+fn open(file: &Path) -> rusqlite::Result<Connection> {
+    let connection = Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    connection.busy_timeout(PATIENCE)?;
+    Ok(connection)
+}
+
+/// Calls that are rows of a file by now; `None` where it can't be read just now.
+pub fn stored(file: &Path) -> Option<u64> {
+    let connection = Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY).ok()?;
+    let sql = "SELECT coalesce(sum(calls_stored), 0) FROM completeness";
+    let rows = connection.query_row(sql, [], |row| row.get::<_, i64>(0));
+    rows.ok().and_then(|rows| u64::try_from(rows).ok())
+}

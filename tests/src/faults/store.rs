@@ -1,0 +1,265 @@
+//! The file can't be written, or not fast enough, or not at all.
+
+use std::path::Path;
+use std::sync::atomic::Ordering;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use rusqlite::Connection;
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
+
+use super::fuse::Flaky;
+use super::mounts::{Filler, Mount};
+use super::scene::{Scene, stored};
+use super::{Account, Case, Options};
+use crate::agent::Bench;
+
+/// The cases.
+pub const CASES: &[Case] = &[
+    Case {
+        name: "store: tmpfs full",
+        done: "a tmpfs with the file is filled while calls arrive; the spool is elsewhere",
+        short: true,
+        run: |options| full(options, Mount::tmpfs, true),
+    },
+    Case {
+        name: "store: tmpfs full, spool in it",
+        done: "a tmpfs with file and spool is filled while calls arrive",
+        short: false,
+        run: |options| full(options, Mount::tmpfs, false),
+    },
+    Case {
+        name: "store: ext4 full",
+        done: "an ext4 with the file is filled while calls arrive; the spool is elsewhere",
+        short: false,
+        run: |options| full(options, Mount::ext4, true),
+    },
+    Case {
+        name: "store: read-only for a while",
+        done: "the file system refuses every change, then no more (FUSE); the spool is elsewhere",
+        short: true,
+        run: |options| refusing(options, libc::EROFS),
+    },
+    Case {
+        name: "store: I/O errors for a while",
+        done: "every write fails, then no more (FUSE); the spool is elsewhere",
+        short: false,
+        run: |options| refusing(options, libc::EIO),
+    },
+    Case {
+        name: "store: every 1000th write fails",
+        done: "every 1000th write fails with an I/O error as long as the session lasts (FUSE)",
+        short: true,
+        run: every_write,
+    },
+    Case {
+        name: "store: torn writes",
+        done: "every 1000th write stores half of its bytes and then fails (FUSE)",
+        short: false,
+        run: torn_writes,
+    },
+    Case {
+        name: "store: I/O errors to the end",
+        done: "every write fails to the end of the session and after it; then `exoscope recover`",
+        short: true,
+        run: to_the_end,
+    },
+    Case {
+        name: "store: slow disk",
+        done: "every write takes 20 ms longer (FUSE); the spool is elsewhere",
+        short: false,
+        run: slow,
+    },
+    Case {
+        name: "store: locked",
+        done: "another process holds the file's write lock",
+        short: true,
+        run: locked,
+    },
+    Case {
+        name: "store: torn spool",
+        done: "the file is locked; every 3rd write to the spool stores half and then fails (FUSE)",
+        short: false,
+        run: torn_spool,
+    },
+    Case {
+        name: "store: no file descriptors",
+        done: "the file is locked, and the agent can open no file",
+        short: false,
+        run: no_descriptors,
+    },
+];
+
+/// Exit status of an agent that lost something.
+const LOST: i32 = 3;
+/// How long calls go on after the fault.
+const AFTER: Duration = Duration::from_secs(2);
+
+/// Seconds of a target that calls before, during and after a fault.
+fn seconds(options: Options) -> u64 {
+    (options.lasts + AFTER).as_secs() + 1
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("the path is UTF-8")
+}
+
+/// Lets something happen while calls arrive, ends it, and accounts for all of them.
+fn with<T>(
+    options: Options,
+    file: &Path,
+    spool: Option<&Path>,
+    begin: impl FnOnce(&Scene) -> T,
+    end: impl FnOnce(T),
+) -> Account {
+    let folder = spool.map(|folder| ["--spool-dir", text(folder)]);
+    let agent_options = folder.as_ref().map_or(&[][..], |words| &words[..]);
+    let scene = Scene::begin(file, agent_options, seconds(options));
+    scene.has_rows();
+    let fault = begin(&scene);
+    sleep(options.lasts);
+    let before = stored(file).unwrap_or(0);
+    let ended = Instant::now();
+    end(fault);
+    let recovery = scene.recovery_ms(before, ended);
+    let left = scene.end();
+    let account = left.account(Some(recovery));
+    left.agent_ended_with(if account.lost > 0 { LOST } else { 0 });
+    account
+}
+
+/// Expects that nothing was lost.
+fn all(account: Account) -> Account {
+    assert_eq!(account.lost, 0, "calls were lost: {account:?}");
+    account
+}
+
+fn full(options: Options, make: fn(&Path, &str, u32) -> Mount, elsewhere: bool) -> Account {
+    let bench = Bench::new();
+    let disk = make(bench.path(), "disk", 96);
+    let file = disk.path.join("out.db");
+    let spool = elsewhere.then(|| bench.path());
+    let account = with(options, &file, spool, |_| disk.fill(), Filler::remove);
+    if elsewhere { all(account) } else { account }
+}
+
+fn refusing(options: Options, error: i32) -> Account {
+    let bench = Bench::new();
+    let disk = Flaky::mount(bench.path(), "disk");
+    let file = disk.path.join("out.db");
+    all(with(
+        options,
+        &file,
+        Some(bench.path()),
+        |_| disk.faults.error.store(error, Ordering::Relaxed),
+        |()| disk.faults.heal(),
+    ))
+}
+
+/// Something goes wrong now and then, from the first rows to the end.
+fn now_and_then(options: Options, fault: impl FnOnce(&Flaky), heal: bool) -> Account {
+    let bench = Bench::new();
+    let disk = Flaky::mount(bench.path(), "disk");
+    let scene = Scene::begin(
+        &disk.path.join("out.db"),
+        &["--spool-dir", text(bench.path())],
+        seconds(options),
+    );
+    scene.has_rows();
+    fault(&disk);
+    if heal {
+        sleep(options.lasts);
+        disk.faults.heal();
+    }
+    let left = scene.end();
+    disk.faults.heal();
+    left.agent_ended_with(0);
+    all(left.account(None))
+}
+
+fn every_write(options: Options) -> Account {
+    now_and_then(
+        options,
+        |disk| disk.faults.every.store(1000, Ordering::Relaxed),
+        false,
+    )
+}
+
+fn torn_writes(options: Options) -> Account {
+    now_and_then(
+        options,
+        |disk| disk.faults.torn.store(1000, Ordering::Relaxed),
+        false,
+    )
+}
+
+fn slow(options: Options) -> Account {
+    now_and_then(
+        options,
+        |disk| disk.faults.delay_ms.store(20, Ordering::Relaxed),
+        true,
+    )
+}
+
+fn to_the_end(options: Options) -> Account {
+    let bench = Bench::new();
+    let disk = Flaky::mount(bench.path(), "disk");
+    let spool = ["--spool-dir", text(bench.path())];
+    let scene = Scene::begin(&disk.path.join("out.db"), &spool, seconds(options));
+    scene.has_rows();
+    disk.faults.error.store(libc::EIO, Ordering::Relaxed);
+    let left = scene.end();
+    left.agent_ended_with(1);
+    left.agent_said("`exoscope recover ");
+    disk.faults.heal();
+    left.recover();
+    all(left.account(None))
+}
+
+/// Holds the write lock of a file.
+fn lock(file: &Path) -> Connection {
+    let connection = Connection::open(file).expect("it is a database");
+    let patience = connection.busy_timeout(Duration::from_secs(30));
+    patience
+        .and_then(|()| connection.execute_batch("BEGIN IMMEDIATE"))
+        .expect("the lock is free at times");
+    connection
+}
+
+fn locked(options: Options) -> Account {
+    let bench = Bench::new();
+    all(with(
+        options,
+        &bench.file(),
+        None,
+        |_| lock(&bench.file()),
+        drop,
+    ))
+}
+
+fn torn_spool(options: Options) -> Account {
+    let bench = Bench::new();
+    let disk = Flaky::mount(bench.path(), "spool");
+    disk.faults.torn.store(3, Ordering::Relaxed);
+    let file = bench.file();
+    with(options, &file, Some(&disk.path), |_| lock(&file), drop)
+}
+
+fn no_descriptors(options: Options) -> Account {
+    let bench = Bench::new();
+    let file = bench.file();
+    let begin = |scene: &Scene| {
+        let agent = Pid::from_raw(scene.agent.pid().cast_signed()).expect("it is no 0");
+        let none = Rlimit {
+            current: Some(3),
+            maximum: Some(4096),
+        };
+        let before = prlimit(Some(agent), Resource::Nofile, none).expect("root may");
+        (agent, before, lock(&file))
+    };
+    let end = |(agent, before, lock)| {
+        prlimit(Some(agent), Resource::Nofile, before).expect("root may");
+        drop::<Connection>(lock);
+    };
+    with(options, &file, None, begin, end)
+}

@@ -1,0 +1,29 @@
+//! A short selection of `cargo xtask faults`, each case once.
+
+use std::time::Duration;
+
+use exoscope_tests::faults::{Options, Row, cases, table};
+
+/// Runs the short cases whose name begins so.
+fn family(name: &str) {
+    let options = Options {
+        seed: 20_261_127,
+        count: 3,
+        lasts: Duration::from_millis(1500),
+    };
+    let chosen = cases().filter(|case| case.short && case.name.starts_with(name));
+    let rows: Vec<Row> = chosen.map(|case| Row::of(case, options)).collect();
+    assert!(!rows.is_empty(), "no case begins with {name}");
+    let failed = rows.iter().filter(|row| row.failure().is_some());
+    assert_eq!(failed.count(), 0, "\n{}", table(&rows));
+}
+
+#[test]
+fn every_call_is_explained_whatever_the_file_does() {
+    family("store: ");
+}
+
+#[test]
+fn every_call_is_explained_whatever_becomes_of_the_agent() {
+    family("agent: ");
+}
