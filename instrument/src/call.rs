@@ -10,7 +10,7 @@ use exoscope_abi::probe::UNSEEN;
 use crate::detail;
 use crate::inspect::Inspect;
 use crate::marker::Function;
-use crate::{SUPPORTED, aside, chain};
+use crate::{SUPPORTED, chain};
 
 /// State of a call on the stack. Its address is the call's identity.
 #[repr(C)]
@@ -28,7 +28,7 @@ struct Words {
     start: Cell<MaybeUninit<u64>>,
 }
 
-/// A call that has begun. Dropped without [`Inspect::leave`], it reports that it unwound.
+/// A call that has begun. Dropped without being ended, it reports that it unwound.
 pub struct Open<'a, F: Function>(&'a State<F>);
 
 impl Words {
@@ -107,31 +107,45 @@ impl<F: Function> State<F> {
 }
 
 impl<F: Function> Open<'_, F> {
-    /// Ends the call with what it returned.
+    /// Whether the call began while somebody looked.
     #[inline(always)]
-    pub(crate) fn leave<R, I: Inspect<R>>(self, returned: &mut R) {
-        if SUPPORTED && I::HANDS_ON && self.0.words.is_seen() {
-            I::returned::<F>(self.0.address(), returned);
-        }
-        if SUPPORTED && I::failed(returned) {
-            let state = self.0;
-            mem::forget(self);
-            if state.words.is_seen() {
-                aside::look(returned, |returned| failed::<F, R, I>(state, returned));
-            } else {
-                F::error(state.address(), Outcome::Err as u64, UNSEEN as usize, 0, 0);
-            }
-        } else {
-            self.exit();
-        }
+    pub fn is_seen(&self) -> bool {
+        SUPPORTED && self.0.words.is_seen()
     }
 
-    /// Ends the call without an error.
+    /// Ends a call while somebody looks at what it returned, and gives that back.
+    ///
+    /// It is moved here and back, because a reference to it would keep it in memory, and in another
+    /// place than where the caller wants it, also where nobody looks.
     #[inline(always)]
-    pub(crate) fn exit(self) {
+    pub(crate) fn tell<R, I: Inspect<R>>(self, returned: R) -> R {
+        let state = self.0;
+        I::returned::<F>(state.address(), &returned);
+        mem::forget(self);
+        if I::failed(&returned) {
+            detail::with::<F, R, I>(&returned, |detail| error(state, Outcome::Err, detail));
+        } else {
+            exit(state, Outcome::Ok);
+        }
+        returned
+    }
+
+    /// Ends a call of which nobody looks at what it returned, which `failed`.
+    ///
+    /// Of a function with the ABI of C the compiler knows early that it does not unwind, so that
+    /// nothing has to be dropped then: it makes the returned value where the caller wants it, instead
+    /// of copying it there.
+    #[inline(always)]
+    #[expect(improper_ctypes_definitions, reason = "no other language calls it")]
+    pub extern "C" fn end(self, failed: bool) {
         let state = self.0;
         mem::forget(self);
-        if SUPPORTED {
+        if !SUPPORTED {
+            return;
+        }
+        if failed {
+            F::error(state.address(), Outcome::Err as u64, UNSEEN as usize, 0, 0);
+        } else {
             exit(state, Outcome::Ok);
         }
     }
@@ -150,12 +164,6 @@ impl<F: Function> Drop for Open<'_, F> {
 #[inline(always)]
 pub fn body<R>(body: impl FnOnce() -> R) -> R {
     body()
-}
-
-#[cold]
-#[inline(never)]
-fn failed<F: Function, R, I: Inspect<R>>(state: &State<F>, returned: &R) {
-    detail::with::<F, R, I>(returned, |detail| error(state, Outcome::Err, detail));
 }
 
 #[cold]

@@ -2,49 +2,49 @@
 
 use core::future::Future;
 use core::marker::PhantomData;
-use core::mem::ManuallyDrop;
 use core::pin::Pin;
 use core::task::{Context, Poll};
-
-use exoscope_abi::Outcome;
 
 use crate::inspect::Inspect;
 use crate::marker::Function;
 use crate::poll;
-use crate::turns::{Frame, Turns};
+use crate::turns::{Moves, Place, Stays, Turns};
 
 /// A future that is one call: from its first poll until it is complete, panics, or is dropped.
 ///
-/// One that `MOVES` may do so between two polls, where `T` is `Unpin`.
+/// The compiler goes through every type that is in another one, and gives up where that is too deep.
+/// So the future is a field as it is, and no `ManuallyDrop`.
 #[must_use = "futures do nothing unless polled"]
-pub struct FutureCall<F: Function, I, T, const MOVES: bool> {
-    turns: Turns<F, MOVES>,
+pub struct FutureCall<F: Function, I, T, P: Place> {
     inspector: PhantomData<I>,
-    future: ManuallyDrop<T>,
+    /// Dropped before `turns`, and so in the call.
+    future: T,
+    turns: Turns<F, P>,
 }
 
 /// A future that is pinned before it is polled, and stays there: of an `async fn`, or in a box.
-pub type PinnedFutureCall<F, I, T> = FutureCall<F, I, T, false>;
+pub type PinnedFutureCall<F, I, T> = FutureCall<F, I, T, Stays>;
 /// A future that may be `Unpin`.
-pub type MovableFutureCall<F, I, T> = FutureCall<F, I, T, true>;
+pub type MovableFutureCall<F, I, T> = FutureCall<F, I, T, Moves>;
 
-impl<F: Function, I, T, const MOVES: bool> FutureCall<F, I, T, MOVES> {
+impl<F: Function, I, T, P: Place> FutureCall<F, I, T, P> {
     /// Wraps a future that has not been polled.
     #[inline(always)]
     pub fn new(_function: F, _inspector: I, future: T) -> Self {
         Self {
-            turns: Turns::new(),
             inspector: PhantomData,
-            future: ManuallyDrop::new(future),
+            future,
+            turns: Turns::new(),
         }
     }
 }
 
-impl<F, I, T, const MOVES: bool> Future for FutureCall<F, I, T, MOVES>
+impl<F, I, T, P> Future for FutureCall<F, I, T, P>
 where
     F: Function,
     I: Inspect<T::Output>,
     T: Future,
+    P: Place,
 {
     type Output = T::Output;
 
@@ -52,44 +52,33 @@ where
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T::Output> {
         // SAFETY: neither field is moved; the future is pinned because `self` is.
         let this = unsafe { self.get_unchecked_mut() };
-        let frame = Frame::new();
-        let turn = this.turns.enter(&frame, 0);
+        let turn = this.turns.enter(0);
         // SAFETY: as above.
-        let future = unsafe { Pin::new_unchecked(&mut *this.future) };
+        let future = unsafe { Pin::new_unchecked(&mut this.future) };
         let mut polled = poll::watched(turn.as_ref(), context, |context| future.poll(context));
-        if let Some(turn) = turn {
-            match &mut polled {
-                Poll::Ready(output) => turn.leave::<_, I>(output),
-                Poll::Pending => turn.suspend(),
+        let Some(turn) = turn else {
+            return polled;
+        };
+        match &polled {
+            Poll::Pending => turn.suspend(),
+            Poll::Ready(output) => {
+                let failed = I::failed(output);
+                if (failed || I::HANDS_ON) && turn.is_seen() {
+                    polled = turn.tell::<_, I>(polled);
+                } else {
+                    turn.end(failed);
+                }
             }
         }
         polled
     }
 }
 
-impl<F: Function, I, T, const MOVES: bool> FutureCall<F, I, T, MOVES> {
-    /// Drops the future of a call that has begun and not ended, as part of the call.
-    #[cold]
-    #[inline(never)]
-    fn cancel(&mut self) {
-        let frame = Frame::new();
-        let turn = self.turns.enter(&frame, 0);
-        // SAFETY: called by `drop` alone, which drops nothing itself then.
-        unsafe { ManuallyDrop::drop(&mut self.future) };
-        if let Some(turn) = turn {
-            turn.exit(Outcome::Cancelled);
-        }
-    }
-}
-
-impl<F: Function, I, T, const MOVES: bool> Drop for FutureCall<F, I, T, MOVES> {
+impl<F: Function, I, T, P: Place> Drop for FutureCall<F, I, T, P> {
     #[inline(always)]
     fn drop(&mut self) {
         if self.turns.is_open() {
-            self.cancel();
-        } else {
-            // SAFETY: dropped here or in `cancel`, once, in place.
-            unsafe { ManuallyDrop::drop(&mut self.future) };
+            self.turns.begin_last();
         }
     }
 }

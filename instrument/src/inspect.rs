@@ -16,6 +16,11 @@ use crate::marker::Function;
 pub trait Inspect<R> {
     /// The value is an `Err`.
     fn failed(returned: &R) -> bool;
+    /// As [`Self::failed`], where the inspector's type has no name.
+    #[inline(always)]
+    fn is_failure(&self, returned: &R) -> bool {
+        Self::failed(returned)
+    }
     /// The type of the error, or an empty string.
     fn kind() -> &'static str;
     /// Writes what the error says.
@@ -29,15 +34,16 @@ pub trait Inspect<R> {
 
     /// Hands on the value that the call returned, before it ends, where `ret` asks for that.
     #[inline(always)]
-    fn returned<F: Function>(_call: usize, _returned: &mut R) {}
+    fn returned<F: Function>(_call: usize, _returned: &R) {}
 
-    /// Ends a call that returned.
-    #[inline(always)]
-    fn leave<F: Function>(self, open: Open<'_, F>, returned: &mut R)
+    /// Ends a call while somebody looks at what it returned, and gives that back.
+    #[cold]
+    #[inline(never)]
+    fn tell<F: Function>(self, open: Open<'_, F>, returned: R) -> R
     where
         Self: Sized,
     {
-        open.leave::<R, Self>(returned);
+        open.tell::<R, Self>(returned)
     }
 }
 
@@ -142,12 +148,6 @@ impl<R> Inspect<R> for Anything {
     }
     fn describe(_: &R, _: &mut dyn fmt::Write) -> fmt::Result {
         Ok(())
-    }
-    // Short enough for the compiler to see early that the value is not looked at. It then makes
-    // the value where the caller wants it, instead of copying it there.
-    #[inline(always)]
-    fn leave<F: Function>(self, open: Open<'_, F>, _: &mut R) {
-        open.exit();
     }
 }
 

@@ -10,11 +10,11 @@ use crate::inspect::Inspect;
 use crate::marker::Function;
 #[cfg(feature = "stream")]
 use crate::poll;
-use crate::turns::{Frame, Turn, Turns};
+use crate::turns::{Moves, Turn, Turns};
 
 /// State of a call that gives items. It may move between two of them.
-pub(crate) struct Items<F, E> {
-    turns: Turns<F, true>,
+pub(crate) struct Items<F: Function, E: Each<F>> {
+    turns: Turns<F, Moves>,
     given: Given,
     each: E,
 }
@@ -33,29 +33,32 @@ pub trait Each<F: Function> {
     type Function: Function;
     /// A turn of the call of the item that comes next, which begins in its first one. `None` where
     /// items are no calls.
-    fn enter(&mut self, frame: &Frame) -> Option<Turn<Self::Function, true>>;
-    /// Whether the call of an item has begun and not ended.
-    fn is_open(&self) -> bool;
+    fn enter(&mut self) -> Option<Turn<Self::Function, Moves>>;
+    /// Begins the last turn of an item's call, where one has begun and not ended.
+    fn begin_last(&mut self);
+    /// Ends that turn.
+    fn end_last(&mut self);
 }
 
 /// Items are counted and no more.
 pub struct Counted;
 
 /// Each item is a call of `G`.
-pub struct Called<G>(Turns<G, true>);
+pub struct Called<G: Function>(Turns<G, Moves>);
 
 impl<F: Function> Each<F> for Counted {
     type Function = F;
 
     #[inline(always)]
-    fn enter(&mut self, _: &Frame) -> Option<Turn<F, true>> {
+    fn enter(&mut self) -> Option<Turn<F, Moves>> {
         None
     }
 
     #[inline(always)]
-    fn is_open(&self) -> bool {
-        false
-    }
+    fn begin_last(&mut self) {}
+
+    #[inline(always)]
+    fn end_last(&mut self) {}
 }
 
 impl<G: Function> Called<G> {
@@ -69,32 +72,25 @@ impl<F: Function, G: Function> Each<F> for Called<G> {
     type Function = G;
 
     #[inline(always)]
-    fn enter(&mut self, frame: &Frame) -> Option<Turn<G, true>> {
+    fn enter(&mut self) -> Option<Turn<G, Moves>> {
         if !self.0.is_open() {
             // The call of the item before has ended.
             *self = Self::new();
         }
-        self.0.enter(frame, 0)
+        self.0.enter(0)
     }
 
     #[inline(always)]
-    fn is_open(&self) -> bool {
-        self.0.is_open()
+    fn begin_last(&mut self) {
+        if self.0.is_open() {
+            self.0.begin_last();
+        }
     }
-}
 
-/// What is on the stack during a turn of a call that gives items.
-pub(crate) struct Frames {
-    whole: Frame,
-    item: Frame,
-}
-
-impl Frames {
     #[inline(always)]
-    pub(crate) const fn new() -> Self {
-        Self {
-            whole: Frame::new(),
-            item: Frame::new(),
+    fn end_last(&mut self) {
+        if self.0.is_open() {
+            self.0.end_last(0);
         }
     }
 }
@@ -114,39 +110,49 @@ impl<F: Function, E: Each<F>> Items<F, E> {
 
     /// A turn in which an item may come; `None` once the call has ended.
     #[inline(always)]
-    pub(crate) fn enter(&mut self, frames: &Frames) -> Option<ItemTurn<'_, F, E>> {
-        // 0 is for calls that give no items.
-        let items = self.given.count.saturating_add(1);
-        let whole = self.turns.enter(&frames.whole, items)?;
+    pub(crate) fn enter(&mut self) -> Option<ItemTurn<'_, F, E>> {
+        let whole = self.turns.enter(self.given.told())?;
         Some(ItemTurn {
-            item: self.each.enter(&frames.item),
+            item: self.each.enter(),
             whole,
             given: &mut self.given,
         })
     }
 
-    /// The last turn of a call that has begun and not ended: it is dropped.
+    /// Begins the last turn, where the call has begun and not ended: it is dropped. The drop of this
+    /// state ends it.
     #[inline(always)]
-    pub(crate) fn cancel(&mut self, frames: &Frames) -> Option<ItemTurn<'_, F, E>> {
-        if !self.turns.is_open() {
-            return None;
+    pub(crate) fn begin_last(&mut self) {
+        if self.turns.is_open() {
+            self.turns.begin_last();
+            self.each.begin_last();
         }
-        let items = self.given.count.saturating_add(1);
-        let whole = self.turns.enter(&frames.whole, items)?;
-        let waits = self.each.is_open();
-        Some(ItemTurn {
-            item: waits.then(|| self.each.enter(&frames.item)).flatten(),
-            whole,
-            given: &mut self.given,
-        })
+    }
+}
+
+impl Given {
+    /// What an end says of them: 0 is for calls that give no items.
+    #[inline(always)]
+    fn told(&self) -> u32 {
+        self.count.saturating_add(1)
+    }
+}
+
+impl<F: Function, E: Each<F>> Drop for Items<F, E> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        if self.turns.is_open() {
+            self.each.end_last();
+            self.turns.end_last(self.given.told());
+        }
     }
 }
 
 /// A turn of a call that gives items. Dropped without being ended, it reports that it unwound.
 pub(crate) struct ItemTurn<'a, F: Function, E: Each<F>> {
     /// The inner call, which is dropped first.
-    item: Option<Turn<E::Function, true>>,
-    whole: Turn<F, true>,
+    item: Option<Turn<E::Function, Moves>>,
+    whole: Turn<F, Moves>,
     given: &'a mut Given,
 }
 
@@ -177,7 +183,7 @@ impl<F: Function, E: Each<F>> ItemTurn<'_, F, E> {
 
     /// An item came, or the end.
     #[inline(always)]
-    pub(crate) fn came<T, I: Inspect<T>>(self, came: Option<&mut T>) {
+    pub(crate) fn came<T, I: Inspect<T>>(self, came: Option<&T>) {
         let Self { item, whole, given } = self;
         match came {
             Some(came) => {
@@ -202,15 +208,6 @@ impl<F: Function, E: Each<F>> ItemTurn<'_, F, E> {
                 }
             }
         }
-    }
-
-    /// The call was dropped.
-    #[inline(always)]
-    pub(crate) fn cancel(self) {
-        if let Some(item) = self.item {
-            item.exit(Outcome::Cancelled);
-        }
-        self.whole.exit(Outcome::Cancelled);
     }
 }
 

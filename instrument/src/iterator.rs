@@ -1,10 +1,9 @@
 //! A call that is an iterator: from its first `next` until it has no more items.
 
 use core::marker::PhantomData;
-use core::mem::ManuallyDrop;
 
 use crate::inspect::{Inspect, Kind};
-use crate::items::{Called, Counted, Each, Frames, Items};
+use crate::items::{Called, Counted, Each, Items};
 use crate::marker::Function;
 
 /// Tells the compiler what an iterator's items are.
@@ -28,9 +27,10 @@ pub fn kind_of_next<T: Iterator>(_iterator: &T) -> Kind<T::Item> {
 /// An iterator that is one call. It ends with an error where its last item is an `Err`.
 #[must_use = "iterators do nothing unless advanced"]
 pub struct IteratorCall<F: Function, I, T, E: Each<F> = Counted> {
-    items: Items<F, E>,
     inspector: PhantomData<I>,
-    iterator: ManuallyDrop<T>,
+    /// Dropped before `items`, and so in the call.
+    iterator: T,
+    items: Items<F, E>,
 }
 
 impl<F: Function, I, T> IteratorCall<F, I, T> {
@@ -38,9 +38,9 @@ impl<F: Function, I, T> IteratorCall<F, I, T> {
     #[inline(always)]
     pub fn new(_function: F, _inspector: I, iterator: T) -> Self {
         Self {
-            items: Items::new(Counted),
             inspector: PhantomData,
-            iterator: ManuallyDrop::new(iterator),
+            iterator,
+            items: Items::new(Counted),
         }
     }
 }
@@ -50,9 +50,9 @@ impl<F: Function, I, T, G: Function> IteratorCall<F, I, T, Called<G>> {
     #[inline(always)]
     pub fn with_items(_function: F, _item: G, _inspector: I, iterator: T) -> Self {
         Self {
-            items: Items::new(Called::new()),
             inspector: PhantomData,
-            iterator: ManuallyDrop::new(iterator),
+            iterator,
+            items: Items::new(Called::new()),
         }
     }
 }
@@ -68,11 +68,10 @@ where
 
     #[inline]
     fn next(&mut self) -> Option<T::Item> {
-        let frames = Frames::new();
-        let turn = self.items.enter(&frames);
-        let mut item = self.iterator.next();
+        let turn = self.items.enter();
+        let item = self.iterator.next();
         if let Some(turn) = turn {
-            turn.came::<_, I>(item.as_mut());
+            turn.came::<_, I>(item.as_ref());
         }
         item
     }
@@ -86,12 +85,6 @@ where
 impl<F: Function, I, T, E: Each<F>> Drop for IteratorCall<F, I, T, E> {
     #[inline]
     fn drop(&mut self) {
-        let frames = Frames::new();
-        let cancelling = self.items.cancel(&frames);
-        // SAFETY: dropped here and nowhere else, in place.
-        unsafe { ManuallyDrop::drop(&mut self.iterator) };
-        if let Some(cancelling) = cancelling {
-            cancelling.cancel();
-        }
+        self.items.begin_last();
     }
 }

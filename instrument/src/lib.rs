@@ -33,33 +33,77 @@
 //!
 //! # Kinds of functions
 //!
-//! | on | what is one call | outcome |
-//! |---|---|---|
-//! | `fn`, also generic, `unsafe`, `extern "C"` with a body, recursive, a method with any receiver, a default of a trait | one execution of the body | `ok`, `err`, `panic` |
-//! | `fn … -> !` | one execution of the body | `panic`, or none while it runs |
-//! | `async fn`, also in traits and their `impl`s | the future, from its first poll to its end | `ok`, `err`, `panic`, `cancelled` |
-//! | `fn … -> impl Future` | the future that is returned; what runs before it is not part of the call | as above |
-//! | `fn … -> Pin<Box<dyn Future>>`, `BoxFuture`, `async_trait` | the same | as above |
-//! | `fn … -> impl Stream`, `Pin<Box<dyn Stream>>`, `BoxStream` (feature `stream`) | the stream, from its first poll until it has no more items | `ok`, `err` if its last item is an `Err`, `panic`, `cancelled` |
-//! | `impl` block, `impl Trait for` block, `trait`, inline `mod` | every function in it, each as above; `const fn`s and those under [`macro@skip`] stay as they are | |
-//! | `fn … -> impl Iterator` | the iterator, from its first `next` until it has no more items; what runs before is not part of the call | as a stream |
-//! | [`call!`], [`future!`], `stream!`, [`iterator!`] | a block, also in a closure; a future; a stream; an iterator | as above |
+//! What is one call, and so one row of the agent's file, and how it ends. Where nothing else is said, a
+//! call is one execution of the function's body, and ends as `ok`, `err` or `panic`.
 //!
-//! - `err` is any `Result::Err`, under whatever alias. The type decides, at compile time: no bound is
-//!   added. The error's message is taken from `Display`, or else `Debug`, and is formatted only while
-//!   somebody wants it, into 512 bytes on the stack.
-//! - `cancelled` is a future, stream or iterator that was dropped after its first poll or `next` and
-//!   before its end. One that was never polled or advanced is no call. So is a call that was unwound by
-//!   something else than a panic, such as `pthread_exit`.
-//! - Of streams and iterators the row has the number of items. The message of an error that one ends
-//!   with is that of its last item: each `Err` is formatted as it is handed on, while somebody wants
-//!   messages, because it is gone by the time it shows that nothing follows.
-//! - Tasks and threads begin with no parent: [`current_call`] and [`InCall`] give them one.
+//! | functions | their rows |
+//! |---|---|
+//! | `fn`, also within functions, in macros, behind `cfg` | one each execution |
+//! | generic over types, numbers and lifetimes; `impl Trait` in arguments and results | as above; all instances are one function |
+//! | recursive ones | one each level, the child of the one before; each takes 16 bytes more of the stack |
+//! | methods with any receiver (`self`, `&self`, `Pin<&mut Self>`, `Box<Self>`, `Arc<Self>`), associated functions, implementations for every type or for types of others | one each execution, with the name of the type in its path |
+//! | defaults of traits, and calls through trait objects | one each execution, under the name of the block that has the code: the trait's, or that of its `impl` |
+//! | methods of traits without a body | none: the attribute may stand there, and has no effect |
+//! | operators and other traits of the language: `Deref`, `Index`, `Add`, `Iterator::next`, `Drop::drop`, `From`, `Display` | one each time the compiler or a library calls it, in the call in which that happens |
+//! | closures, values of the `Fn` types | with [`call!`] in their body, one each time they run; a function that returns a closure is a call of its own execution |
+//! | function pointers | those of the function that they point at |
+//! | `unsafe`, `extern "C"` with a body | one each execution, whoever calls it |
+//! | patterns in arguments, destructured as they were | one each execution |
+//! | `#[inline]`, `#[inline(always)]` | one each execution; the function has a site wherever it was inlined |
+//! | `#[track_caller]` | one each execution; `Location::caller()` is the caller's, but see the limits |
+//! | `#[must_use]`, `#[deprecated]` and other attributes of the compiler | one each execution; they mean what they meant |
+//! | `#[test]`, `main` | one; `main` is the parent of what the main thread calls |
+//! | `#[tokio::main]`, `#[tokio::test]` before or after this attribute | one, the `async` body |
+//! | `const fn` in an instrumented block or module, and what is under [`macro@skip`] | none: it stays as it is, token for token |
+//! | in an instrumented `impl`, `trait` or inline `mod` | those of every function in it, each as in this table |
+//!
+//! | what a function returns | its outcome |
+//! |---|---|
+//! | `()`, references, `Option`, large values, anything that is no `Result` | `ok` |
+//! | `Result` under any alias, with `anyhow`, a boxed or any other error, by `return`, `?`, a labelled `break` or as the last expression | `ok` or `err` |
+//! | `!` | `panic`, or none while it runs |
+//!
+//! | panics and ends | rows |
+//! |---|---|
+//! | a panic unwinds through calls | each is a `panic`, with what the panic said; destructors that run meanwhile end as ever |
+//! | it is caught, or goes on after that | calls inside of the `catch_unwind` are `panic`, those outside end as they return; one that is resumed is a `panic` in those too |
+//! | in a destructor, while another one unwinds, in another thread | those of the calls through which it unwinds |
+//! | `panic = "abort"`, `process::exit`, `abort`, a fatal signal, `exec` | all open calls are `target_died` |
+//! | a thread ends in the middle of a call by the system call, or still runs when `main` returns | its open calls are `target_died` in the end |
+//! | something else unwinds, such as `pthread_exit` | `cancelled` |
+//! | `fork`, with `exec` or without | none of the child's calls |
+//! | a signal's handler makes calls | children of the call that it interrupts |
+//!
+//! | functions | what is one call, and its outcome |
+//! |---|---|
+//! | `async fn`, also in traits, by `async_trait`, and recursive through a box | the future, from its first poll to its end: `ok`, `err`, `panic`, or `cancelled` where it was dropped before it was complete |
+//! | `fn … -> impl Future`, with or without `Output = …` | the future that is returned; what runs before it is not part of the call |
+//! | `fn … -> Pin<Box<dyn Future>>`, `BoxFuture`, `LocalBoxFuture` | the same |
+//! | `async` blocks and closures, and whatever else is a future | with [`future!`], the future |
+//! | futures under `select!`, `join!`, timeouts and `abort` | one each: they overlap, with one parent; who loses is `cancelled` |
+//! | futures of `spawn`, `LocalSet` and other executors, polled by hand or on several threads | one each; its parent is the call in which it was first polled, so that of a task's has none unless [`current_call`] and [`InCall`] give it one |
+//! | `spawn_blocking` and threads | those of the functions that run there, the same |
+//! | a future that is never polled | none |
+//! | a future that never completes | one that is in flight while it lives, and `unfinished` or `target_died` in the end |
+//! | `fn … -> impl Stream`, `Pin<Box<dyn Stream>>`, `BoxStream`, `LocalBoxStream` (feature `stream`), also of `async-stream` | the stream, from its first poll until it has no more items, with their number: `ok`, `err` if its last item is an `Err`, `panic`, `cancelled`; none where it is never polled |
+//! | `fn … -> impl Iterator` | the iterator, from its first `next`; else as a stream |
+//! | streams and iterators with `items` | one for the whole, and one [each item](#items) |
+//! | streams and iterators in the body of another function, and under combinators | with `stream!` and [`iterator!`], the same |
+//!
+//! - `err` is any `Result::Err`. The type decides, at compile time: no bound is added. The error's message
+//!   is taken from `Display`, or else `Debug`, and is formatted only while somebody wants it, into 512
+//!   bytes on the stack. An error that goes through several calls is `err` in each, and one line among
+//!   the errors, at the call where it began.
+//! - The message of an error that a stream or iterator ends with is that of its last item: each `Err` is
+//!   formatted as it is handed on, while somebody wants messages, because it is gone by the time it shows
+//!   that nothing follows.
 //! - A call is known by the address of its state (on the stack, or in the future), not by its thread:
 //!   futures move between threads.
 //!
-//! The attribute refuses what can not work (`const fn`, `extern` blocks, naked and variadic
-//! functions, items that are no function) at your own tokens.
+//! The attribute refuses what can not work, at your own tokens and with what to do instead: `const fn`,
+//! functions of `extern` blocks and without a body, naked and variadic functions, generators (`gen fn`,
+//! and functions that end in a `gen` block), closures, expressions, modules in files of their own, and
+//! items that are no function.
 //!
 //! # Names
 //!
@@ -90,7 +134,11 @@
 //! | `items` | each item of a stream or iterator is a call of its own too, see below; an addition to the options of `tracing` |
 //! | `ret`, `ret(Debug)`, `ret(Display)` | captures the returned value as the field `return`; beside `err`, that of an `Ok` only |
 //! | `skip(…)`, `skip_all` | accepted: arguments are never taken unless named, so the compiler may say that nothing uses one |
-//! | `level`, `target`, `parent`, `follows_from` | accepted, and have no meaning from outside; their expressions are not evaluated |
+//! | `level`, `target`, `parent`, `follows_from`, and `level` in `err(…)` and `ret(…)` | accepted, and have no meaning from outside; their expressions are not evaluated |
+//! | any other | a warning on a function, as with `tracing`, and no effect; an error on a block |
+//!
+//! On a block or module, options are those of each function in it, and what is about one function (`name`,
+//! `fields`, `args`, `skip(…)`) is an error.
 //!
 //! # Items
 //!
@@ -148,11 +196,26 @@
 //! # Cost
 //!
 //! While nobody looks, a call costs about 1 ns (measured on x86-64 for functions that return a number
-//! or a `Result`), a polled future about 2 ns, and takes 16 bytes of state on the stack or 24 in the
-//! future. A future does not become larger otherwise, and stays `Send` if it was.
+//! or a `Result`), and a polled future about 2 ns. A value that a function returns is made where the caller
+//! wants it, as ever, and only moved while somebody looks at it.
+//!
+//! | a call of | takes |
+//! |---|---|
+//! | a function | 16 bytes of the stack |
+//! | an `async fn`, a future in a box | 24 bytes of the future |
+//! | a function that returns `impl Future`, [`future!`] | 32 bytes of the future |
+//! | a stream or iterator | 40 bytes of it, and 32 more with `items` |
+//!
+//! A future does not become larger otherwise: in a nest it is these bytes for each level that is open at
+//! once. It stays `Send`, `Sync` and `Unpin` if it was, and asks for none of them.
 //!
 //! # Limits
 //!
+//! - The compiler looks into what a future holds, and so on, down to 128 types unless
+//!   `#![recursion_limit = "…"]` says otherwise. A marked future is one type more for each level, beside
+//!   the four of a bare one. So a nest of `async fn`s that await each other without a box may be 25 deep
+//!   where a bare one may be 32 deep (Rust 1.95). A deeper one needs `#![recursion_limit = "256"]`, as the
+//!   compiler then says, or a box on its way.
 //! - Of functions that return a future, stream or iterator without being `async`, `fields` and `args`
 //!   are captured where the last expression is an `async` block, alone or in `Box::pin(…)`, and not
 //!   otherwise.
@@ -170,10 +233,10 @@
 //! - A function that returns a future, stream or iterator with more bounds than a call can keep, such as
 //!   `impl Iterator + Clone` or `impl DoubleEndedIterator`, or an iterator in a box, is a call of its own
 //!   execution: what it returns is not part of it.
-//! - `impl Future` without `Output = …` does not compile: say what it comes to.
 //! - A panic in the `Display` or `Debug` of an error ends the message and goes no further, but the
 //!   panic hook has then run.
-//! - `process::exit` and `abort` run no destructor: the agent closes the calls that were open.
+//! - `process::exit` and `abort` run no destructor: the agent closes the calls that were open, when it
+//!   sees the process end.
 //! - The message of a panic is captured by a hook over the default one, which is set before `main`. A
 //!   program that sets a hook of its own and does not call the one before it captures none.
 //! - Under `panic = "abort"` nothing unwinds: the agent sees the process end, and has the message.
@@ -183,8 +246,6 @@
 //!   not been run. Everywhere else a function runs its body and nothing else.
 #![cfg_attr(not(feature = "enabled"), no_std)]
 
-#[cfg(feature = "enabled")]
-mod aside;
 #[cfg(feature = "enabled")]
 mod call;
 #[cfg(feature = "enabled")]

@@ -29,7 +29,12 @@ macro_rules! call {
         let open = state.enter();
         let mut result = $crate::__private::body(|| $body);
         let inspector = $crate::__inspect!($crate::__private::Kind::of(&result));
-        $crate::__private::Inspect::leave(inspector, open, &mut result);
+        let failed = $crate::__private::Inspect::is_failure(&inspector, &result);
+        if failed && open.is_seen() {
+            result = $crate::__private::Inspect::tell(inspector, open, result);
+        } else {
+            open.end(failed);
+        }
         result
     }};
 }

@@ -5,14 +5,14 @@ use core::ptr;
 use core::task::{Context, Waker};
 
 use crate::marker::Function;
-use crate::turns::Turn;
+use crate::turns::{Place, Turn};
 use crate::waker;
 
 /// Runs one poll of a call with the context that it was given, or with one whose waker tells of
 /// wake-ups. `None` is a call that has ended.
 #[inline(always)]
-pub(crate) fn watched<F: Function, const MOVES: bool, R>(
-    turn: Option<&Turn<F, MOVES>>,
+pub(crate) fn watched<F: Function, P: Place, R>(
+    turn: Option<&Turn<F, P>>,
     context: &mut Context<'_>,
     poll: impl FnOnce(&mut Context<'_>) -> R,
 ) -> R {

@@ -3,10 +3,10 @@
 use core::fmt::{self, Debug};
 use core::marker::PhantomData;
 
+use crate::fields;
 use crate::inspect::{Inspect, Kind};
 use crate::marker::Function;
 use crate::record::{AsDebug, Record};
-use crate::{aside, fields};
 
 /// The part of a return value of type `R` that `ret` is about.
 pub trait Part<R> {
@@ -72,13 +72,11 @@ impl<R, I: Inspect<R>, P: Part<R>, W: Record<P::Value>> Inspect<R> for Returned<
         I::describe(returned, to)
     }
     #[inline(always)]
-    fn returned<F: Function>(call: usize, returned: &mut R) {
-        if F::fields_wanted() {
-            aside::look(returned, move |returned| {
-                if let Some(value) = P::of(returned) {
-                    fields::returned::<F>(call, |entry| W::record(value, entry));
-                }
-            });
+    fn returned<F: Function>(call: usize, returned: &R) {
+        if F::fields_wanted()
+            && let Some(value) = P::of(returned)
+        {
+            fields::returned::<F>(call, |entry| W::record(value, entry));
         }
     }
 }

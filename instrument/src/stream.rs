@@ -1,14 +1,13 @@
 //! A call that is a stream: from its first poll until it has no more items.
 
 use core::marker::PhantomData;
-use core::mem::ManuallyDrop;
 use core::pin::Pin;
 use core::task::{Context, Poll};
 
 use futures_core::Stream;
 
 use crate::inspect::{Inspect, Kind};
-use crate::items::{Called, Counted, Each, Frames, ItemTurn, Items};
+use crate::items::{Called, Counted, Each, ItemTurn, Items};
 use crate::marker::Function;
 
 /// Tells the compiler what a stream's items are.
@@ -32,9 +31,10 @@ pub fn kind_of_item<S: Stream>(_stream: &S) -> Kind<S::Item> {
 /// A stream that is one call. It ends with an error where its last item is an `Err`.
 #[must_use = "streams do nothing unless polled"]
 pub struct StreamCall<F: Function, I, T, E: Each<F> = Counted> {
-    items: Items<F, E>,
     inspector: PhantomData<I>,
-    stream: ManuallyDrop<T>,
+    /// Dropped before `items`, and so in the call.
+    stream: T,
+    items: Items<F, E>,
 }
 
 impl<F: Function, I, T> StreamCall<F, I, T> {
@@ -42,9 +42,9 @@ impl<F: Function, I, T> StreamCall<F, I, T> {
     #[inline(always)]
     pub fn new(_function: F, _inspector: I, stream: T) -> Self {
         Self {
-            items: Items::new(Counted),
             inspector: PhantomData,
-            stream: ManuallyDrop::new(stream),
+            stream,
+            items: Items::new(Counted),
         }
     }
 }
@@ -54,9 +54,9 @@ impl<F: Function, I, T, G: Function> StreamCall<F, I, T, Called<G>> {
     #[inline(always)]
     pub fn with_items(_function: F, _item: G, _inspector: I, stream: T) -> Self {
         Self {
-            items: Items::new(Called::new()),
             inspector: PhantomData,
-            stream: ManuallyDrop::new(stream),
+            stream,
+            items: Items::new(Called::new()),
         }
     }
 }
@@ -74,15 +74,13 @@ where
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<T::Item>> {
         // SAFETY: no field is moved; the stream is pinned because `self` is.
         let this = unsafe { self.get_unchecked_mut() };
-        let frames = Frames::new();
-        let turn = this.items.enter(&frames);
+        let turn = this.items.enter();
         // SAFETY: as above.
-        let stream = unsafe { Pin::new_unchecked(&mut *this.stream) };
-        let mut polled =
-            ItemTurn::watched(turn.as_ref(), context, |context| stream.poll_next(context));
+        let stream = unsafe { Pin::new_unchecked(&mut this.stream) };
+        let polled = ItemTurn::watched(turn.as_ref(), context, |context| stream.poll_next(context));
         if let Some(turn) = turn {
-            match &mut polled {
-                Poll::Ready(item) => turn.came::<_, I>(item.as_mut()),
+            match &polled {
+                Poll::Ready(item) => turn.came::<_, I>(item.as_ref()),
                 Poll::Pending => turn.suspend(),
             }
         }
@@ -98,12 +96,6 @@ where
 impl<F: Function, I, T, E: Each<F>> Drop for StreamCall<F, I, T, E> {
     #[inline]
     fn drop(&mut self) {
-        let frames = Frames::new();
-        let cancelling = self.items.cancel(&frames);
-        // SAFETY: dropped here and nowhere else, in place.
-        unsafe { ManuallyDrop::drop(&mut self.stream) };
-        if let Some(cancelling) = cancelling {
-            cancelling.cancel();
-        }
+        self.items.begin_last();
     }
 }

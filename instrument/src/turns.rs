@@ -4,7 +4,8 @@
 
 use core::cell::Cell;
 use core::marker::PhantomData;
-use core::mem::{self, MaybeUninit};
+use core::mem;
+use core::task::Poll;
 
 use exoscope_abi::Outcome;
 use exoscope_abi::probe::{self, TOKEN};
@@ -13,17 +14,59 @@ use crate::inspect::Inspect;
 use crate::marker::Function;
 use crate::{SUPPORTED, chain, detail, poll, token};
 
-/// State of a call that runs in turns.
-///
-/// A call that stays in place is identified by the address of its state, whose first two words are
-/// those of a call on the stack. One that `MOVES` is identified by a token, and has a [`Frame`] on the
-/// stack during each turn.
+/// How a call that runs in turns is identified.
+pub trait Place {
+    /// What its state begins with.
+    type Token: Copy;
+    /// Before the call is seen.
+    const NONE: Self::Token;
+    /// One for a call that is seen.
+    fn token() -> Self::Token;
+    /// What identifies a call with this token, whose state is here now.
+    fn call(token: Self::Token, state: usize) -> usize;
+}
+
+/// The state stays where it is from the first turn on: its address identifies the call.
+pub struct Stays;
+
+/// The state may move between two turns: a number identifies the call.
+pub struct Moves;
+
+impl Place for Stays {
+    type Token = ();
+    const NONE: () = ();
+    #[inline(always)]
+    fn token() {}
+    #[inline(always)]
+    fn call((): (), state: usize) -> usize {
+        state
+    }
+}
+
+impl Place for Moves {
+    type Token = usize;
+    const NONE: usize = 0;
+    #[inline(always)]
+    fn token() -> usize {
+        token::of_call()
+    }
+    #[inline(always)]
+    fn call(token: usize, _state: usize) -> usize {
+        token
+    }
+}
+
+/// State of a call that runs in turns: [`Self::enter`] begins each of them but the last, in which what
+/// runs in turns is dropped. That one is begun by whoever owns both, by [`Self::begin_last`], before it
+/// drops the other, and ended by the drop of this state after it. While a turn runs, it is in the thread's chain, as the state of a
+/// call on the stack is.
 ///
 /// A call that began while nobody looked is in no chain, and has no token.
 #[repr(C)]
-pub(crate) struct Turns<F, const MOVES: bool> {
-    /// What is next outside of the call in its latest turn; or its token.
-    word: usize,
+pub(crate) struct Turns<F: Function, P: Place> {
+    token: P::Token,
+    /// What is next outside of the call in its latest turn.
+    outer: usize,
     /// When it began, or 0.
     start: u64,
     /// 0 before the first turn, [`ENDED`] after the last; between, its parent with [`OPEN`] in the low
@@ -34,26 +77,17 @@ pub(crate) struct Turns<F, const MOVES: bool> {
 
 const OPEN: usize = 1;
 const ENDED: usize = 2;
+/// Beside [`OPEN`] in the last turn: the thread was unwinding before.
+const UNWINDING: usize = 2;
 const UNSEEN: usize = probe::UNSEEN as usize;
 const _: () = assert!(UNSEEN & OPEN != 0);
 
-/// What a call that moves has on the stack during a turn, in place of a state that stays.
-#[repr(C)]
-pub struct Frame(Cell<MaybeUninit<[usize; 3]>>);
-
-impl Frame {
-    /// One that no turn uses yet.
-    #[inline(always)]
-    pub(crate) const fn new() -> Self {
-        Self(Cell::new(MaybeUninit::uninit()))
-    }
-}
-
-impl<F: Function, const MOVES: bool> Turns<F, MOVES> {
+impl<F: Function, P: Place> Turns<F, P> {
     #[inline(always)]
     pub(crate) const fn new() -> Self {
         Self {
-            word: 0,
+            token: P::NONE,
+            outer: 0,
             start: 0,
             parent: 0,
             function: PhantomData,
@@ -68,13 +102,13 @@ impl<F: Function, const MOVES: bool> Turns<F, MOVES> {
     /// Makes this the innermost call of the thread for one turn, and begins it in the first. `None`
     /// once it has ended. `items` is what its end says of them.
     #[inline(always)]
-    pub(crate) fn enter(&mut self, frame: &Frame, items: u32) -> Option<Turn<F, MOVES>> {
+    pub(crate) fn enter(&mut self, items: u32) -> Option<Turn<F, P>> {
         if !SUPPORTED || self.parent == ENDED {
             return None;
         }
         let outer = if self.parent == 0 {
             let outer = if F::seen() {
-                self.begin(frame)
+                self.begin()
             } else {
                 self.parent = UNSEEN;
                 UNSEEN
@@ -84,7 +118,7 @@ impl<F: Function, const MOVES: bool> Turns<F, MOVES> {
         } else if self.parent == UNSEEN {
             UNSEEN
         } else {
-            self.push(frame)
+            self.push()
         };
         Some(Turn {
             turns: self,
@@ -96,14 +130,12 @@ impl<F: Function, const MOVES: bool> Turns<F, MOVES> {
     /// The call begins while somebody looks.
     #[cold]
     #[inline(never)]
-    fn begin(&mut self, frame: &Frame) -> usize {
+    fn begin(&mut self) -> usize {
         if F::start_wanted() {
             self.start = chain::now();
         }
-        if MOVES {
-            self.word = token::of_call();
-        }
-        let outer = self.push(frame);
+        self.token = P::token();
+        let outer = self.push();
         self.parent = outer | OPEN;
         outer
     }
@@ -111,24 +143,51 @@ impl<F: Function, const MOVES: bool> Turns<F, MOVES> {
     /// Puts the call into the thread's chain; gives the next outer one.
     #[cold]
     #[inline(never)]
-    fn push(&mut self, frame: &Frame) -> usize {
-        if MOVES {
-            chain::push(&raw const *frame as usize, |outer| {
-                let words = [self.word, outer, self.start as usize];
-                frame.0.set(MaybeUninit::new(words));
-            })
-        } else {
-            chain::push(self.call(), |outer| self.word = outer)
-        }
+    fn push(&mut self) -> usize {
+        chain::push(&raw const *self as usize, |outer| self.outer = outer)
     }
 
     /// What identifies the call.
     #[inline(always)]
     fn call(&self) -> usize {
-        if MOVES {
-            self.word
+        P::call(self.token, &raw const *self as usize)
+    }
+
+    /// Begins the last turn of a call that is open.
+    ///
+    /// Has the ABI of C because that does not unwind: the drop of a future is short then, and inlined.
+    #[cold]
+    #[inline(never)]
+    #[allow(improper_ctypes_definitions, reason = "no other language calls it")]
+    pub(crate) extern "C" fn begin_last(&mut self) {
+        let unwinding = if std::thread::panicking() {
+            UNWINDING
         } else {
-            &raw const *self as usize
+            0
+        };
+        if self.parent == UNSEEN {
+            // Its place in the chain is free.
+            self.outer = OPEN | unwinding;
+        } else {
+            self.push();
+            self.parent |= unwinding;
+        }
+    }
+
+    /// Ends the last turn: the call was cancelled, unless what was dropped panicked.
+    #[cold]
+    #[inline(never)]
+    #[allow(improper_ctypes_definitions, reason = "no other language calls it")]
+    pub(crate) extern "C" fn end_last(&mut self, items: u32) {
+        let (outer, flags) = if self.outer & OPEN == 0 {
+            (self.outer, self.parent)
+        } else {
+            (UNSEEN, self.outer)
+        };
+        if std::thread::panicking() && flags & UNWINDING == 0 {
+            self.error(outer, Outcome::Panic, items, 0);
+        } else {
+            self.exit(outer, Outcome::Cancelled, items);
         }
     }
 
@@ -152,7 +211,7 @@ impl<F: Function, const MOVES: bool> Turns<F, MOVES> {
         // Where only ends are seen, a parent must be open for as long as its child: the call in which
         // this one began may have ended, and its place on the stack be another's.
         if self.start == 0 {
-            (self.parent & !OPEN, 0)
+            (self.parent & !(OPEN | UNWINDING), 0)
         } else {
             (outer, self.start)
         }
@@ -206,7 +265,7 @@ pub(crate) fn innermost() -> usize {
     if innermost == 0 || innermost & TOKEN as usize != 0 {
         return innermost;
     }
-    // SAFETY: the state or frame of a call that is running now.
+    // SAFETY: the state of a call that is running now.
     let word = unsafe { (*(innermost as *const Cell<usize>)).get() };
     if token::is_of_call(word) {
         word
@@ -221,16 +280,25 @@ fn ended(outcome: Outcome, items: u32) -> u64 {
     outcome as u64 | u64::from(items) << 32
 }
 
-/// One turn, or the drop, of an open call. Dropped without being ended, it reports that it unwound.
-pub struct Turn<F: Function, const MOVES: bool> {
-    turns: *mut Turns<F, MOVES>,
+impl<F: Function, P: Place> Drop for Turns<F, P> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        if self.is_open() {
+            self.end_last(0);
+        }
+    }
+}
+
+/// One turn of an open call. Dropped without being ended, it reports that it unwound.
+pub struct Turn<F: Function, P: Place> {
+    turns: *mut Turns<F, P>,
     /// What is next outside of the call, or [`UNSEEN`] where the call is in no chain.
     outer: usize,
     /// Items that the call has given.
     pub(crate) items: u32,
 }
 
-impl<F: Function, const MOVES: bool> Turn<F, MOVES> {
+impl<F: Function, P: Place> Turn<F, P> {
     /// What identifies the call.
     #[inline(always)]
     pub(crate) fn call(&self) -> usize {
@@ -245,7 +313,7 @@ impl<F: Function, const MOVES: bool> Turn<F, MOVES> {
     }
 
     #[inline(always)]
-    fn into_parts<'a>(self) -> (&'a mut Turns<F, MOVES>, usize, u32) {
+    fn into_parts<'a>(self) -> (&'a mut Turns<F, P>, usize, u32) {
         let Self {
             turns,
             outer,
@@ -258,8 +326,11 @@ impl<F: Function, const MOVES: bool> Turn<F, MOVES> {
     }
 
     /// The turn ended, the call did not.
+    ///
+    /// Has the ABI of C for the reason that [`Open::end`](crate::call::Open::end) has it.
     #[inline(always)]
-    pub(crate) fn suspend(self) {
+    #[expect(improper_ctypes_definitions, reason = "no other language calls it")]
+    pub(crate) extern "C" fn suspend(self) {
         let (turns, outer, _) = self.into_parts();
         if outer != UNSEEN {
             turns.suspend(outer);
@@ -280,9 +351,34 @@ impl<F: Function, const MOVES: bool> Turn<F, MOVES> {
         turns.error(outer, Outcome::Err, items, 0);
     }
 
+    /// The call ended, and nobody looks at what it returned, which `failed`.
+    ///
+    /// Has the ABI of C for the reason that [`Open::end`](crate::call::Open::end) has it.
+    #[inline(always)]
+    #[expect(improper_ctypes_definitions, reason = "no other language calls it")]
+    pub(crate) extern "C" fn end(self, failed: bool) {
+        if failed {
+            self.fail_with_item();
+        } else {
+            self.exit(Outcome::Ok);
+        }
+    }
+
+    /// The call ended while somebody looks at what it returned, which is given back: see
+    /// [`Open::tell`](crate::call::Open::tell).
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn tell<R, I: Inspect<R>>(self, returned: Poll<R>) -> Poll<R> {
+        match &returned {
+            Poll::Ready(returned) => self.leave::<R, I>(returned),
+            Poll::Pending => self.suspend(),
+        }
+        returned
+    }
+
     /// The call ended with what it returned.
     #[inline(always)]
-    pub(crate) fn leave<R, I: Inspect<R>>(self, returned: &mut R) {
+    pub(crate) fn leave<R, I: Inspect<R>>(self, returned: &R) {
         if self.is_seen() {
             I::returned::<F>(self.call(), returned);
         }
@@ -299,7 +395,7 @@ impl<F: Function, const MOVES: bool> Turn<F, MOVES> {
     }
 }
 
-impl<F: Function, const MOVES: bool> Drop for Turn<F, MOVES> {
+impl<F: Function, P: Place> Drop for Turn<F, P> {
     #[inline(always)]
     fn drop(&mut self) {
         // SAFETY: as in `into_parts`; what is beside the state is no longer borrowed.

@@ -342,6 +342,35 @@ fn inferred_from_bound() -> impl Future<Output = Result<u32, Opaque>> {
     async { Ok(1) }
 }
 
+#[instrument]
+fn unsaid(fails: bool) -> impl Future {
+    async move {
+        suspend().await;
+        if fails { Err(Opaque) } else { Ok(1) }
+    }
+}
+
+#[instrument]
+fn unsaid_early(value: u32) -> impl Future + Send + use<> {
+    if value == 0 {
+        return std::future::ready(1);
+    }
+    std::future::ready(value)
+}
+
+#[instrument]
+fn unsaid_iterator(limit: u32) -> impl Iterator {
+    (0..limit).map(|number| number.checked_sub(1).ok_or(Opaque))
+}
+
+#[test]
+fn what_comes_of_it_may_be_left_unsaid() {
+    run(async { drop(unsaid(true).await) });
+    run(async { drop(unsaid(false).await) });
+    run(async { drop(unsaid_early(0).await) });
+    assert_eq!(unsaid_iterator(3).count(), 3);
+}
+
 #[test]
 fn what_a_future_comes_to_is_known_from_the_signature() {
     assert!(run(inferred(true)).is_err());

@@ -158,6 +158,11 @@ pub fn in_body(returned: &ReturnType, unit: Span) -> TokenStream {
     }
 }
 
+/// Whether it is an `impl Trait`.
+pub fn is_implied(returned: &ReturnType) -> bool {
+    matches!(returned, ReturnType::Type(_, ty) if matches!(strip(ty), Type::ImplTrait(_)))
+}
+
 /// The `Output` or `Item` of an `impl Future` or `impl Stream`, as it may stand in a body.
 pub fn polled_output(returned: &ReturnType) -> Option<Type> {
     let ReturnType::Type(_, returned) = returned else {

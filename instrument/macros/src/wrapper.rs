@@ -63,11 +63,12 @@ impl Wrapper {
         }}
     }
 
-    /// What is `made`, of which the compiler knows what comes out of it before it is asked. `returned`
-    /// has the same.
+    /// What is `made`, of which the compiler knows what comes out of it before it is asked, as far as the
+    /// signature says it. `returned` has the same.
     fn typed(&self, made: &TokenStream, returned: &ReturnType, call: &Call<'_>) -> TokenStream {
         let (function, ty) = match returns::polled_output(returned) {
             Some(output) => (self.with, output.to_token_stream()),
+            None if returns::is_implied(returned) => return made.clone(),
             None => (self.with_of, returns::in_body(returned, Span::mixed_site())),
         };
         let at = call.at_returned();

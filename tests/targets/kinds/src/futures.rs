@@ -188,17 +188,35 @@ pub mod implied {
         std::future::ready(())
     }
 
+    // The signature does not say what it comes to: the body does.
+    #[exoscope::instrument]
+    fn unsaid(fail: bool) -> impl Future {
+        async move {
+            once_pending().await;
+            if fail { Err("unsaid") } else { Ok(1) }
+        }
+    }
+
     fn run() {
         let made = makes(7);
         pollster::block_on(async {
             assert_eq!(made.await, 7);
             assert_eq!(borrows("x").await, Err("x"));
             ready().await;
+            unsaid(false).await;
+            unsaid(true).await;
         });
     }
 
     // What runs before the future is made is no part of the call.
-    case!(run => [ok("before"), ok("makes"), err("borrows", "&str", "x"), ok("ready")]);
+    case!(run => [
+        ok("before"),
+        ok("makes"),
+        err("borrows", "&str", "x"),
+        ok("ready"),
+        ok("unsaid"),
+        err("unsaid", "&str", "unsaid"),
+    ]);
 }
 
 /// `-> Pin<Box<dyn Future>>` and its aliases.

@@ -99,78 +99,114 @@ pub mod references {
     case!(run => [ok("first"), ok("changed"), ok("parts"), ok("constant")]);
 }
 
-/// Large values: the markers add no copy of them, seen by the stack that the function takes beyond
-/// what its bare twin takes.
+/// Large values: the markers add no copy of them. What is returned knows where it was made.
 pub mod large {
-    use std::hint::black_box;
+    use std::mem::MaybeUninit;
+    use std::ptr::NonNull;
 
-    use crate::case::ok;
+    use crate::case::{err, ok};
 
     const SIZE: usize = 64 << 10;
 
-    type Large = [u8; SIZE];
+    /// A value that knows where it was made.
+    #[repr(C)]
+    struct Large {
+        made_at: NonNull<Large>,
+        rest: MaybeUninit<[u8; SIZE]>,
+    }
 
-    /// Where the stack is, about.
-    #[inline(never)]
-    fn depth() -> usize {
-        let here = 0_u8;
-        &raw const *black_box(&here) as usize
+    /// `()` is what is no address: a null pointer in [`Large::made_at`].
+    type Made = Result<Large, ()>;
+    const _: () = assert!(size_of::<Made>() == size_of::<Large>());
+
+    impl Large {
+        fn has_stayed(&self) -> bool {
+            self.made_at == NonNull::from(self)
+        }
+    }
+
+    /// Makes a value where the caller wants it.
+    #[unsafe(naked)]
+    unsafe extern "C" fn make() -> Large {
+        #[cfg(target_arch = "x86_64")]
+        std::arch::naked_asm!("mov [rdi], rdi", "mov rax, rdi", "ret");
+        #[cfg(target_arch = "aarch64")]
+        std::arch::naked_asm!("str x8, [x8]", "ret");
+    }
+
+    /// The same as an `Ok`, or makes an `Err`.
+    #[allow(improper_ctypes_definitions, reason = "only its place matters")]
+    #[unsafe(naked)]
+    unsafe extern "C" fn make_or_fail(fail: bool) -> Made {
+        #[cfg(target_arch = "x86_64")]
+        std::arch::naked_asm!(
+            "mov rax, rdi", // the place
+            "xor ecx, ecx",
+            "test sil, sil",
+            "cmovz rcx, rdi",
+            "mov [rdi], rcx",
+            "ret",
+        );
+        #[cfg(target_arch = "aarch64")]
+        std::arch::naked_asm!("tst w0, #1", "csel x1, x8, xzr, eq", "str x1, [x8]", "ret");
     }
 
     macro_rules! twins {
-        ($(#[$attribute:meta])* => $made:ident $handed_on:ident $failing:ident $outer:ident) => {
+        ($(#[$attribute:meta])* => $plain:ident $fails:ident $handed_on:ident $outer:ident) => {
             $(#[$attribute])*
             #[inline(never)]
-            fn $made(deepest: &mut usize) -> Large {
-                *deepest = depth();
-                let mut large = [1; SIZE];
-                large[black_box(3)] = 7;
-                large
+            fn $plain() -> Large {
+                // SAFETY: the function does as it says.
+                unsafe { make() }
             }
 
             $(#[$attribute])*
             #[inline(never)]
-            fn $handed_on(deepest: &mut usize) -> Large {
-                $made(deepest)
+            fn $fails(fail: bool) -> Made {
+                // SAFETY: as above.
+                unsafe { make_or_fail(fail) }
             }
 
             $(#[$attribute])*
             #[inline(never)]
-            fn $failing(deepest: &mut usize, fail: bool) -> Result<Large, u8> {
-                *deepest = depth();
-                if fail { Err(1) } else { Ok([2; SIZE]) }
+            fn $handed_on() -> Made {
+                $fails(false)
             }
 
-            /// Stack taken by each of them, from their caller.
-            #[inline(never)]
-            fn $outer() -> [usize; 3] {
-                let here = depth();
-                let mut taken = [0; 3];
-                black_box(&$made(&mut taken[0]));
-                black_box(&$handed_on(&mut taken[1]));
-                let _ = black_box(&$failing(&mut taken[2], black_box(false)));
-                taken.map(|deepest| here - deepest)
+            /// Whether what each of them returns lies where it was made.
+            fn $outer() -> [bool; 3] {
+                assert!($fails(true).is_err());
+                let plain = $plain();
+                let made = $fails(false);
+                let handed_on = $handed_on();
+                let stayed = |large: Option<&Large>| large.is_some_and(Large::has_stayed);
+                [
+                    stayed(Some(&plain)),
+                    stayed(made.as_ref().ok()),
+                    stayed(handed_on.as_ref().ok()),
+                ]
             }
         };
     }
 
-    twins!(=> bare_made bare_handed_on bare_failing bare_outer);
-    twins!(#[exoscope::instrument] => made handed_on failing outer);
+    twins!(=> bare_plain bare_fails bare_handed_on bare_outer);
+    twins!(#[exoscope::instrument] => plain fails handed_on outer);
 
     fn run() {
         let (bare, marked) = (bare_outer(), outer());
         // Without optimisation values are copied in many places, by the bare ones too.
         if cfg!(not(debug_assertions)) {
-            for (bare, marked) in bare.into_iter().zip(marked).take(2) {
-                assert!(
-                    marked < bare + SIZE / 2,
-                    "{marked} bytes of stack, bare {bare}"
-                );
-            }
+            assert_eq!(bare, [true; 3]);
+            assert_eq!(marked, bare);
         }
     }
 
-    case!(run => [ok("made"), ok("handed_on").with(&[ok("made")]), ok("failing")]);
+    case!(run => [
+        err("fails", "()", "()"),
+        ok("plain"),
+        ok("fails"),
+        ok("handed_on").with(&[ok("fails")]),
+    ]);
 }
 
 /// `Option`: `None` is no error.
