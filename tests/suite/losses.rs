@@ -1,10 +1,16 @@
 //! What does not fit is lost, counted, and said.
 
-use exoscope_tests::agent::Bench;
+use std::fs;
+
+use exoscope_tests::agent::{self, Bench};
+use exoscope_tests::build::Build;
 use exoscope_tests::calls::Calls;
 use exoscope_tests::process::{Process, Signal};
 
 use crate::VARIANTS;
+
+/// Messages of panics that fit into the smallest rings of two CPUs, generously.
+const FIT: usize = 250;
 
 #[test]
 fn what_a_full_ring_loses_is_counted_exactly() {
@@ -52,4 +58,56 @@ fn what_a_full_ring_loses_is_counted_exactly() {
     );
     assert_eq!(database.functions(), database.calls_where("true"));
     target.ends_well();
+}
+
+#[test]
+fn links_and_messages_of_panics_that_are_lost_are_counted() {
+    let bench = Bench::new();
+    let binary = Build::release("trees").copy_to(bench.path());
+    let log = bench.path().join("log");
+    let log_file = log.to_str().expect("a temporary folder's path is UTF-8");
+    let arguments = ["--seed", "7", "--calls", "60000", "--log", log_file];
+    let mut target = Process::ready_target(&binary, &arguments);
+    let options = ["--capture", "exits", "--ring-size", "4096"];
+    let agent = bench.attach(target.pid(), &options);
+    agent.signal(Signal::STOP);
+    target.go_on();
+    target.pauses_at("done");
+    agent.signal(Signal::CONT);
+    agent.signal(Signal::INT);
+    assert_eq!(agent.end().status.code(), Some(3));
+    target.ends_well();
+
+    let log = fs::read_to_string(log).expect("the target wrote its log");
+    let panics = ["stumble ", "panic "];
+    let panics = |line: &&str| panics.iter().any(|word| line.starts_with(word));
+    let panics = log.lines().filter(panics).count();
+    assert!(panics > 2 * FIT, "panics: {panics}");
+    let database = bench.database();
+    let rows = database.rows(
+        "SELECT calls_counted, calls_stored, calls_missing, reason FROM completeness
+         WHERE function IS NULL",
+    );
+    let [row] = &rows[..] else {
+        panic!("not one row of no function: {rows:?}")
+    };
+    assert_eq!(row[..3], ["0", "0", "0"]);
+    let parts: Vec<&str> = row[3].split("; ").collect();
+    let [of_panics, of_links] = parts[..] else {
+        panic!("not two losses: {row:?}")
+    };
+    let counted = |text: &str| -> usize {
+        let (number, _) = text.split_once(' ').expect("a number comes first");
+        number.replace(',', "").parse().expect("a number")
+    };
+    let lost = counted(of_panics);
+    assert!((panics - FIT..=panics).contains(&lost), "{row:?}, {panics}");
+    assert!(of_panics.ends_with(" messages of panics lost (raise --ring-size)"));
+    assert!(of_links.contains(" lost: the calls of tasks and threads "));
+    assert!(counted(of_links) > 0);
+    let file = bench.file();
+    let file = file.to_str().expect("a temporary folder's path is UTF-8");
+    let report = agent::command(&["report", file]);
+    let said = format!("  {}", row[3]);
+    assert!(report.stdout.contains(&said), "{:#?}", report.stdout);
 }

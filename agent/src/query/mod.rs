@@ -134,10 +134,11 @@ impl Database {
         self.select(&sql, [], PollsRow::read)
     }
 
-    /// What is complete and what is missing, for every function.
+    /// What is complete and what is missing: of no known function first, then for every function.
     pub fn completeness(&self) -> Result<Vec<CompletenessRow>> {
         let sql = format!(
-            "SELECT {} FROM completeness ORDER BY calls_missing DESC, function",
+            "SELECT {} FROM completeness
+             ORDER BY function IS NOT NULL, calls_missing DESC, function",
             CompletenessRow::COLUMNS
         );
         self.select(&sql, [], CompletenessRow::read)
