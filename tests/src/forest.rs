@@ -35,6 +35,7 @@ struct Expected {
     outcome: String,
     error: Option<String>,
     kind: Option<String>,
+    cut: bool,
     fields: Option<String>,
     truncated: bool,
     items: Option<u64>,
@@ -98,6 +99,7 @@ impl Case {
             outcome: outcome.to_owned(),
             error: self.main_said.clone(),
             kind: self.main_said.as_ref().map(|_| "panic".to_owned()),
+            cut: false,
             fields: None,
             truncated: false,
             items: None,
@@ -157,11 +159,13 @@ impl Expected {
     fn text(&self) -> String {
         let error = self.error.as_ref().or(self.kind.as_ref());
         let items = self.items.map(|items| items.to_string());
-        let truncated = self.truncated.then(|| "1".to_owned());
+        let flag = |set: bool| set.then(|| "1".to_owned());
+        let (cut, truncated) = (flag(self.cut), flag(self.truncated));
         let rest = text(&[
             Some(&self.outcome),
             error,
             self.kind.as_ref(),
+            cut.as_ref(),
             self.fields.as_ref(),
             truncated.as_ref(),
             items.as_ref(),
@@ -221,16 +225,17 @@ impl Expected {
     }
 }
 
-/// What a line says of the row alone, but its function: outcome, error, its kind, fields, whether
-/// these were truncated, items.
-fn text([outcome, error, kind, fields, truncated, items]: &[Option<&String>; 6]) -> String {
-    let truncated = truncated.filter(|truncated| *truncated != "0");
+/// What a line says of the row alone, but its function: outcome, error, its kind, whether the error was
+/// cut, fields, whether these were truncated, items.
+fn text([outcome, error, kind, cut, fields, truncated, items]: &[Option<&String>; 7]) -> String {
+    let set = |flag: &Option<&String>| flag.is_some_and(|flag| flag != "0");
     let said = [
         outcome.map(|outcome| format!(" {outcome}")),
         error.map(|error| format!(" {error:?}")),
         kind.map(|kind| format!(" ({kind})")),
+        set(cut).then(|| " cut".to_owned()),
         fields.map(|fields| format!(" {fields}")),
-        truncated.map(|_| " truncated".to_owned()),
+        set(truncated).then(|| " truncated".to_owned()),
         items.map(|items| format!(", items: {items}")),
     ];
     said.into_iter().flatten().collect()
@@ -352,7 +357,7 @@ impl Found {
         let rows: Vec<Row> = database
             .rows(
                 "SELECT call_id, parent_id, function, tid, start_ns, start_ns + duration_ns,
-                   outcome, error, error_kind, fields, fields_truncated, items
+                   outcome, error, error_kind, error_truncated, fields, fields_truncated, items
                  FROM calls ORDER BY start_ns, call_id",
             )
             .into_iter()
@@ -462,7 +467,7 @@ impl Row {
             tid: number(3),
             start: number(4),
             end: number(5),
-            text: text(&[6, 7, 8, 9, 10, 11].map(said)),
+            text: text(&[6, 7, 8, 9, 10, 11, 12].map(said)),
         }
     }
 }

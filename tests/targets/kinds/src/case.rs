@@ -116,6 +116,8 @@ pub struct Row {
     outcome: Outcome,
     error: Option<&'static str>,
     kind: Option<&'static str>,
+    /// The message of its error was longer.
+    cut: bool,
     /// Its fields, as JSON.
     fields: Option<&'static str>,
     /// Not all of its fields did fit.
@@ -140,6 +142,7 @@ impl Row {
             outcome,
             error: None,
             kind: None,
+            cut: false,
             fields: None,
             truncated: false,
             items: None,
@@ -168,6 +171,12 @@ impl Row {
     pub const fn gave(mut self, kind: &'static str, error: &'static str) -> Self {
         self.error = Some(error);
         self.kind = Some(kind);
+        self
+    }
+
+    /// The message of its error was longer.
+    pub const fn cut(mut self) -> Self {
+        self.cut = true;
         self
     }
 

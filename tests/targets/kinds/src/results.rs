@@ -499,10 +499,24 @@ pub mod messages {
         " and what does not fit",
     );
 
+    /// What fits ends within a character, which is left out.
+    const WIDE: &str = concat!(
+        "0",
+        "äöüäöüäöüäöüäöüäöüäöüäöüäöüäöüäöüäöüäöüäöü",
+        "äöüäöüäöüäöüäöüäöüäöüäöüäöüäöüäöüäöüäöüäöü",
+        "äöüäöüäöüäöüäöüäöüäöüäöüäöüäöüäöüäöüäöüäöü",
+        "äöüäöüäöüäöüäöüäöüäöüäöüäöüäöüäöüäöüäöüäöü",
+        "äöüäöüäöüäöüäöüäöüäöüäöüäöüäöüäöüäöüäöüäöü",
+        "äöüäöüäöüäöüäöüäöüäöüäöüäöüäöüäöüäöüäöüäöü",
+        "äöüäöüäöüäöüäöüäöüäöüäöüäöüäöüäöüäöüäöüäöü",
+    );
+
     fn run() {
         assert!(fails("two\nlines, a \"quote\" and ä").is_err());
         assert!(fails("").is_err());
         assert!(fails(LONG).is_err());
+        assert!(fails(WIDE).is_err());
+        assert!(fails("a\0b\u{1b}[1m").is_err());
         assert!(fails_to_say().is_err());
         done();
     }
@@ -510,7 +524,9 @@ pub mod messages {
     case!(run => [
         err("fails", "kinds::results::messages::Message", "two\nlines, a \"quote\" and ä"),
         crate::case::err_unsaid("fails", "kinds::results::messages::Message"),
-        err("fails", "kinds::results::messages::Message", LONG.split_at(512).0),
+        err("fails", "kinds::results::messages::Message", LONG.split_at(512).0).cut(),
+        err("fails", "kinds::results::messages::Message", WIDE.split_at(511).0).cut(),
+        err("fails", "kinds::results::messages::Message", "a\0b\u{1b}[1m"),
         err("fails_to_say", "kinds::results::messages::Fails", "so far"),
         ok("done"),
     ]);
