@@ -236,15 +236,16 @@ fn check_warnings(bare: &Built, swapped: &Built) -> Result<()> {
     Ok(())
 }
 
-/// Prints a line a crate.
+/// Prints a line a crate: attributes in its sources, functions that were called of those in its tests,
+/// tests that passed as published, swapped and captured, and the calls that were captured.
 fn print_table(lines: &[[String; 8]]) {
     let head = [
         "crate",
         "attributes",
-        "functions",
-        "bare",
-        "swapped",
-        "captured",
+        "functions called",
+        "tests published",
+        "tests swapped",
+        "tests captured",
         "calls",
         "outcomes",
     ];
