@@ -22,6 +22,9 @@ const TARGET_CPU: usize = 1;
 /// Calls that are timed while detached, and while attached.
 const DETACHED_CALLS: u64 = 2_000_000;
 const ATTACHED_CALLS: u64 = 100_000;
+/// How often attached calls are timed; the shortest time counts. Whatever else the machine does only
+/// adds, and would fall on the floor or on what is compared with it.
+const ATTACHED_TIMES: usize = 5;
 /// A moment for the machine to settle after attaching or detaching.
 const SETTLE: Duration = Duration::from_millis(100);
 
@@ -176,7 +179,17 @@ fn with_empty_programs(target: &mut Target, capture: Capture, byte: MarkerByte) 
     }
     attachment.set_phase(Phase::Capturing)?;
     std::thread::sleep(SETTLE);
-    target.ask(&format!("time marked {ATTACHED_CALLS}"))
+    shortest(target, "marked")
+}
+
+/// Nanoseconds of a call of `function`, the shortest of several times.
+fn shortest(target: &mut Target, function: &str) -> Result<f64> {
+    let mut shortest = f64::INFINITY;
+    for _ in 0..ATTACHED_TIMES {
+        let ns = target.ask(&format!("time {function} {ATTACHED_CALLS}"))?;
+        shortest = shortest.min(ns);
+    }
+    Ok(shortest)
 }
 
 /// What is captured beside a call.
@@ -217,7 +230,7 @@ fn in_full(
     let agent = Agent::attach(exoscope, target.pid(), output, options)?;
     pin(agent.pid(), 0);
     std::thread::sleep(SETTLE);
-    let ns = target.ask(&format!("time {function} {ATTACHED_CALLS}"))?;
+    let ns = shortest(target, function)?;
     agent.stop()?;
     Ok(ns)
 }
