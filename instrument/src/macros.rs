@@ -20,7 +20,7 @@
 macro_rules! call {
     ($name:literal, $body:expr $(,)?) => {{
         $crate::__function!(
-            __ExoscopeFunction,
+            plain __ExoscopeFunction,
             ::core::concat!(::core::module_path!(), "::", $name),
             ::core::file!(),
             ::core::line!()

@@ -21,13 +21,13 @@ pub trait Function {
     fn error(call: usize, ended: u64, parent: usize, start: u64, detail: usize);
     /// Fields of a call: the address of their encoding (`exoscope_abi::field`), and its length with
     /// the flags of `exoscope_abi::field`.
-    fn fields(call: usize, fields: usize, size: u64);
+    fn fields(_call: usize, _fields: usize, _size: u64) {}
     /// A poll of a call begins; `waker` is the data pointer of the waker that it got.
-    fn poll_begin(call: usize, waker: usize);
+    fn poll_begin(_call: usize, _waker: usize) {}
     /// A poll of a call ended, and the call did not.
-    fn poll_end(call: usize);
+    fn poll_end(_call: usize) {}
     /// A call hands on an item that is an error; `detail` is the address of an `ErrorDetail`.
-    fn item_error(call: usize, detail: usize);
+    fn item_error(_call: usize, _detail: usize) {}
     /// Somebody looks at calls of the function.
     fn seen() -> bool;
     /// Somebody wants the target to read the time at which a call begins; [`seen`](Self::seen) then too.
@@ -35,33 +35,42 @@ pub trait Function {
     /// Somebody wants the message of an error.
     fn detail_wanted() -> bool;
     /// Somebody wants the fields of a call.
-    fn fields_wanted() -> bool;
+    fn fields_wanted() -> bool {
+        false
+    }
     /// Somebody wants to know of polls.
-    fn polls_wanted() -> bool;
+    fn polls_wanted() -> bool {
+        false
+    }
 }
 
 /// Declares the type `$name` that holds the markers of the function with the full path `$path`,
 /// which stands at `$line` of `$file`. The path is a literal, or a list of constants in brackets.
 /// `$text` is the symbol of its text, which says to the agent whether it is the function or its items.
+/// After `plain` there are no markers but those of a call's entry and ends, which is half of what the
+/// compiler has to read: for functions that take no turns, and of which no fields are captured.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __function {
     (item $name:ident, $($rest:tt)+) => {
-        $crate::__function!($name: __EXOSCOPE_ITEM, $($rest)+);
+        $crate::__function!($name __EXOSCOPE_ITEM whole: $($rest)+);
+    };
+    (plain $name:ident, $($rest:tt)+) => {
+        $crate::__function!($name __EXOSCOPE_FUNCTION plain: $($rest)+);
     };
     ($name:ident, $($rest:tt)+) => {
-        $crate::__function!($name: __EXOSCOPE_FUNCTION, $($rest)+);
+        $crate::__function!($name __EXOSCOPE_FUNCTION whole: $($rest)+);
     };
-    ($name:ident: $text:ident, [$($part:expr),+], $file:expr, $line:expr) => {
+    ($name:ident $text:ident $has:ident: [$($part:expr),+], $file:expr, $line:expr) => {
         $crate::__function!(
-            @ $name $text,
+            @ $name $text $has,
             $crate::__private::joined_len(&[$($part),+], $file, ::core::concat!($line)),
             $crate::__private::joined(&[$($part),+], $file, ::core::concat!($line))
         );
     };
-    ($name:ident: $text:ident, $path:expr, $file:expr, $line:expr) => {
+    ($name:ident $text:ident $has:ident: $path:expr, $file:expr, $line:expr) => {
         $crate::__function!(
-            @ $name $text,
+            @ $name $text $has,
             $crate::__text!($path, $file, $line).len(),
             match $crate::__text!($path, $file, $line).as_bytes().first_chunk() {
                 ::core::option::Option::Some(bytes) => *bytes,
@@ -69,7 +78,47 @@ macro_rules! __function {
             }
         );
     };
-    (@ $name:ident $text:ident, $len:expr, $bytes:expr) => {
+    (@ $name:ident $text:ident plain, $len:expr, $bytes:expr) => {
+        $crate::__function!(@ $name $text, $len, $bytes => {} {});
+    };
+    (@ $name:ident $text:ident whole, $len:expr, $bytes:expr) => {
+        $crate::__function!(@ $name $text, $len, $bytes => {
+            #[unsafe(link_section = ".probes")]
+            static FIELDS: ::core::sync::atomic::AtomicU16 =
+                ::core::sync::atomic::AtomicU16::new(0);
+            #[unsafe(link_section = ".probes")]
+            static POLLS: ::core::sync::atomic::AtomicU16 = ::core::sync::atomic::AtomicU16::new(0);
+        } {
+            #[inline(always)]
+            fn fields(call: usize, fields: usize, size: u64) {
+                $crate::__markers!(fields $text FIELDS call fields size);
+            }
+            #[inline(always)]
+            fn poll_begin(call: usize, waker: usize) {
+                $crate::__markers!(poll_begin $text POLLS call waker);
+            }
+            #[inline(always)]
+            fn poll_end(call: usize) {
+                $crate::__markers!(poll_end $text POLLS call);
+            }
+            #[inline(always)]
+            fn item_error(call: usize, detail: usize) {
+                $crate::__markers!(item_error $text DETAIL call detail);
+            }
+            #[inline(always)]
+            fn fields_wanted() -> bool {
+                FIELDS.load(::core::sync::atomic::Ordering::Relaxed) != 0
+            }
+            #[inline(always)]
+            fn polls_wanted() -> bool {
+                POLLS.load(::core::sync::atomic::Ordering::Relaxed) != 0
+            }
+        });
+    };
+    (
+        @ $name:ident $text:ident, $len:expr, $bytes:expr =>
+        { $($semaphore:item)* } { $($marker:item)* }
+    ) => {
         struct $name;
         // Directly in the function, because the note names its symbol: less the last segment, that
         // is the function's path in the program, with the type of the `impl`.
@@ -82,11 +131,7 @@ macro_rules! __function {
             #[unsafe(link_section = ".probes")]
             static DETAIL: ::core::sync::atomic::AtomicU16 =
                 ::core::sync::atomic::AtomicU16::new(0);
-            #[unsafe(link_section = ".probes")]
-            static FIELDS: ::core::sync::atomic::AtomicU16 =
-                ::core::sync::atomic::AtomicU16::new(0);
-            #[unsafe(link_section = ".probes")]
-            static POLLS: ::core::sync::atomic::AtomicU16 = ::core::sync::atomic::AtomicU16::new(0);
+            $($semaphore)*
 
             impl $crate::__private::Function for $name {
                 #[inline(always)]
@@ -104,22 +149,6 @@ macro_rules! __function {
                     );
                 }
                 #[inline(always)]
-                fn fields(call: usize, fields: usize, size: u64) {
-                    $crate::__markers!(fields $text FIELDS call fields size);
-                }
-                #[inline(always)]
-                fn poll_begin(call: usize, waker: usize) {
-                    $crate::__markers!(poll_begin $text POLLS call waker);
-                }
-                #[inline(always)]
-                fn poll_end(call: usize) {
-                    $crate::__markers!(poll_end $text POLLS call);
-                }
-                #[inline(always)]
-                fn item_error(call: usize, detail: usize) {
-                    $crate::__markers!(item_error $text DETAIL call detail);
-                }
-                #[inline(always)]
                 fn seen() -> bool {
                     CALLS.load(::core::sync::atomic::Ordering::Relaxed) != 0
                 }
@@ -131,14 +160,7 @@ macro_rules! __function {
                 fn detail_wanted() -> bool {
                     DETAIL.load(::core::sync::atomic::Ordering::Relaxed) != 0
                 }
-                #[inline(always)]
-                fn fields_wanted() -> bool {
-                    FIELDS.load(::core::sync::atomic::Ordering::Relaxed) != 0
-                }
-                #[inline(always)]
-                fn polls_wanted() -> bool {
-                    POLLS.load(::core::sync::atomic::Ordering::Relaxed) != 0
-                }
+                $($marker)*
             }
         };
     };

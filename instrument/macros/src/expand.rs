@@ -4,7 +4,7 @@ use proc_macro2::{Group, Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::ext::IdentExt;
 use syn::spanned::Spanned;
-use syn::{Attribute, Error, ReturnType};
+use syn::{Attribute, Error, ReturnType, Signature};
 
 use crate::arguments::Arguments;
 use crate::fields::Fields;
@@ -27,7 +27,7 @@ pub fn function(function: Function, options: &Options) -> syn::Result<TokenStrea
     }
     let fields = Fields::of(&function.signature, options)?;
     let call = Call {
-        declaration: declaration(&function.signature.ident, options),
+        declaration: declaration(&function.signature, &fields, options),
         unevaluated: unevaluated(&arguments, &fields, options),
         fields,
         returned: match &function.signature.output {
@@ -110,7 +110,8 @@ impl Call<'_> {
 }
 
 /// The item that holds the function's markers, and the one for those of its items.
-fn declaration(name: &Ident, options: &Options) -> TokenStream {
+fn declaration(signature: &Signature, fields: &Fields, options: &Options) -> TokenStream {
+    let name = &signature.ident;
     let module = quote!(::core::module_path!(), "::");
     let path = |suffix: Option<&str>| match (&options.name, &options.owner) {
         (Some(Name::Constant(constant)), _) => {
@@ -130,7 +131,14 @@ fn declaration(name: &Ident, options: &Options) -> TokenStream {
     let file = name.span().unwrap().file();
     let line = name.span().unwrap().line();
     let whole = path(None);
-    let whole = quote!(::exoscope::__function!(__ExoscopeFunction, #whole, #file, #line););
+    let runs_at_once = signature.asyncness.is_none()
+        && matches!(
+            Returns::of(&signature.output),
+            Returns::Value | Returns::Never
+        );
+    let plain = runs_at_once && fields.capture().is_empty() && options.ret.is_none();
+    let plain = plain.then(|| quote!(plain));
+    let whole = quote!(::exoscope::__function!(#plain __ExoscopeFunction, #whole, #file, #line););
     let item = options.items.map(|_| {
         let item = path(Some("::item"));
         quote!(::exoscope::__function!(item __ExoscopeItem, #item, #file, #line);)
