@@ -1,0 +1,4 @@
+#[exoscope::instrument]
+mod elsewhere;
+
+fn main() {}
