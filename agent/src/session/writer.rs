@@ -18,6 +18,7 @@ use crate::capture::consumer::Progress;
 use crate::event::{AgentEvent, Level};
 use crate::spool::queue::{Entry, Next, Queue};
 use crate::store::fault::{Fault, fault};
+use crate::store::replace::Wrong;
 use crate::store::{SessionEnd, Store};
 
 /// How long the writer waits for a message before it looks after other things.
@@ -26,6 +27,8 @@ const PATIENCE: Duration = Duration::from_millis(250);
 const PAUSES: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(200));
 /// Failed tries after which the file is opened anew, where that may help.
 const REOPEN_AFTER: u32 = 4;
+/// How often the file is looked at from outside.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// How often one message may make the writer panic before it is given up.
 const PANICS: u32 = 2;
 
@@ -39,6 +42,8 @@ pub struct Writer {
     /// Events and lost calls that are to be recorded.
     events: Vec<AgentEvent>,
     lost: Vec<(u64, String)>,
+    /// When the file was looked at from outside.
+    looked: Instant,
 }
 
 /// A fault that has not ended.
@@ -66,6 +71,7 @@ impl Writer {
             trouble: None,
             events: Vec::new(),
             lost: Vec::new(),
+            looked: Instant::now(),
         }
     }
 
@@ -81,6 +87,7 @@ impl Writer {
                 Next::Nothing => {}
                 Next::Closed => break,
             }
+            self.look();
             self.record();
         }
         Ok(())
@@ -133,11 +140,46 @@ impl Writer {
                         return Err(self.give_up(entry, &error));
                     }
                 }
+                Fault::Damaged => {
+                    let wrong = Wrong::Damaged(format!("{:#}", error.root_cause()));
+                    if !self.replace(&wrong) && !self.wait(&error) {
+                        return Err(self.give_up(entry, &error));
+                    }
+                }
                 Fault::Refused => {
                     self.lose(&entry, &error);
                     self.queue.done(&entry);
                     return Ok(());
                 }
+            }
+        }
+    }
+
+    /// Looks at the file, now and then.
+    fn look(&mut self) {
+        if self.looked.elapsed() < LOOK_EVERY {
+            return;
+        }
+        self.looked = Instant::now();
+        if let Some(wrong) = self.store.look() {
+            self.replace(&wrong);
+        }
+    }
+
+    /// Has another file take the place of this one; says whether one does.
+    fn replace(&mut self, wrong: &Wrong) -> bool {
+        match self.store.replace(wrong) {
+            Ok(sentence) => {
+                let _ = self.notices.send(format!("warning: {sentence}"));
+                self.events
+                    .push(AgentEvent::now(Level::Warning, "file", sentence));
+                true
+            }
+            Err(error) => {
+                if self.trouble.is_none() {
+                    self.trouble = Some(self.trouble_begins(&error));
+                }
+                false
             }
         }
     }

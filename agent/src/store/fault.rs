@@ -8,6 +8,8 @@ use rusqlite::ErrorCode;
 pub enum Fault {
     /// It may go away: a full disk, an I/O error, a lock, no file descriptors. Try again.
     Transient,
+    /// The file does not hold what was written: another one has to take its place.
+    Damaged,
     /// The same would be said again: lose what was to be written, and say so.
     Refused,
 }
@@ -16,7 +18,13 @@ pub enum Fault {
 pub fn fault(error: &Error) -> Fault {
     use ErrorCode as Code;
     let sqlite = error.downcast_ref::<rusqlite::Error>();
+    let extended = sqlite
+        .and_then(rusqlite::Error::sqlite_error)
+        .map(|error| error.extended_code);
     match sqlite.and_then(rusqlite::Error::sqlite_error_code) {
+        // A page is not where it was, or a table of ours is no more.
+        _ if extended == Some(rusqlite::ffi::SQLITE_IOERR_SHORT_READ) => Fault::Damaged,
+        Some(Code::DatabaseCorrupt | Code::NotADatabase | Code::Unknown) => Fault::Damaged,
         Some(
             Code::DatabaseBusy
             | Code::DatabaseLocked

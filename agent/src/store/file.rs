@@ -24,7 +24,8 @@ pub struct Claim {
     pub path: PathBuf,
     /// The file was not there before.
     pub created: bool,
-    _locked: File,
+    /// Open and locked.
+    pub(super) file: File,
 }
 
 impl Claim {
@@ -59,6 +60,20 @@ impl Claim {
         Self::of_existing(path)
     }
 
+    /// Makes sure that nobody writes the file at `path`, whatever it holds.
+    ///
+    /// # Errors
+    /// Where there is none, or somebody does.
+    pub fn of_any(path: &Path) -> Result<Self> {
+        let path = std::path::absolute(path)?;
+        let file = lock_existing(&path)?;
+        Ok(Self {
+            path,
+            created: false,
+            file,
+        })
+    }
+
     fn of_new(path: PathBuf, file: File) -> Result<Self> {
         let ready = give_to_caller(&file).and_then(|()| Ok(file.try_lock()?));
         if let Err(error) = ready {
@@ -74,35 +89,18 @@ impl Claim {
         Ok(Self {
             path,
             created: true,
-            _locked: file,
+            file,
         })
     }
 
     fn of_existing(path: PathBuf) -> Result<Self> {
-        let shown = path.display();
-        let file = open(&path, false).with_context(|| format!("can't write the file '{shown}'"))?;
-        let metadata = file
-            .metadata()
-            .with_context(|| format!("can't read '{shown}'"))?;
-        if !metadata.is_file() {
-            bail!("'{shown}' is no regular file: choose another one with --output");
-        }
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                bail!(
-                    "'{shown}' is being written by another session: choose another file with --output"
-                )
-            }
-            Err(TryLockError::Error(error)) => {
-                return Err(error).with_context(|| format!("can't lock the file '{shown}'"));
-            }
-        }
-        check_header(&file).with_context(|| format!("can't add a session to '{shown}'"))?;
+        let file = lock_existing(&path)?;
+        check_header(&file)
+            .with_context(|| format!("can't add a session to '{}'", path.display()))?;
         Ok(Self {
             path,
             created: false,
-            _locked: file,
+            file,
         })
     }
 
@@ -111,11 +109,44 @@ impl Claim {
         remove(&self.path);
     }
 
+    /// Whether the file still begins as one of ours; true where that can't be read.
+    pub fn begins_right(&self) -> bool {
+        let mut header = [0; HEADER_LEN];
+        match self.file.read_exact_at(&mut header, 0) {
+            Ok(()) => check_header(&self.file).is_ok(),
+            Err(error) => error.kind() != ErrorKind::UnexpectedEof,
+        }
+    }
+
     /// Bytes of the file and its write-ahead log.
     pub fn size_bytes(&self) -> u64 {
         let len = |path: &Path| fs::metadata(path).map_or(0, |metadata| metadata.len());
         len(&self.path) + len(&beside(&self.path, "-wal"))
     }
+}
+
+/// Opens a file that is there, and locks it.
+fn lock_existing(path: &Path) -> Result<File> {
+    let shown = path.display();
+    let file = open(path, false).with_context(|| format!("can't write the file '{shown}'"))?;
+    let metadata = file
+        .metadata()
+        .with_context(|| format!("can't read '{shown}'"))?;
+    if !metadata.is_file() {
+        bail!("'{shown}' is no regular file: choose another one with --output");
+    }
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            bail!(
+                "'{shown}' is being written by another session: choose another file with --output"
+            )
+        }
+        Err(TryLockError::Error(error)) => {
+            return Err(error).with_context(|| format!("can't lock the file '{shown}'"));
+        }
+    }
+    Ok(file)
 }
 
 fn open(path: &Path, create: bool) -> io::Result<File> {
@@ -172,7 +203,8 @@ pub fn check_version(version: i32) -> Result<()> {
     Ok(())
 }
 
-fn beside(path: &Path, suffix: &str) -> PathBuf {
+/// The path of a file beside `path`, whose name goes on with `suffix`.
+pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     name.into()

@@ -14,6 +14,7 @@
 pub mod fault;
 pub mod file;
 pub mod recover;
+pub mod replace;
 pub mod schema;
 pub mod session;
 
@@ -26,6 +27,7 @@ mod fields;
 mod open_calls;
 mod opened;
 mod polls;
+mod salvage;
 mod samples;
 mod sessions;
 mod stats;
@@ -54,6 +56,12 @@ pub struct Store {
     memory: write::Memory,
     /// Something of the session besides its functions and process is in the file.
     written: bool,
+    /// What must be in the file whatever becomes of it.
+    info: SessionInfo,
+    functions: Vec<Function>,
+    /// Calls of the session that were written.
+    stored: i64,
+    seen: replace::Seen,
     /// Sessions of the file that had been cut short and have got an end, in sentences.
     recovered: Vec<String>,
 }
@@ -94,6 +102,10 @@ impl Store {
             session,
             memory: write::Memory::default(),
             written: false,
+            info: info.clone(),
+            functions: Vec::new(),
+            stored: 0,
+            seen: replace::Seen::default(),
             recovered,
         })
     }
@@ -172,6 +184,7 @@ impl Store {
             format!("can't write functions to '{}'", self.file_path().display())
         })?;
         self.session.functions.extend(added);
+        self.functions.extend_from_slice(functions);
         Ok(())
     }
 

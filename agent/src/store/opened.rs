@@ -1,5 +1,6 @@
 //! The file, open to be written: the connection, and the claim that it is ours.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,6 +29,18 @@ const PRAGMAS: &str = "
     PRAGMA cache_size = -16384;
     PRAGMA temp_store = MEMORY;
 ";
+
+/// A new file with its tables and nothing in them, without a log.
+///
+/// # Errors
+/// Where it can't be created or written.
+pub fn create(path: &Path) -> Result<Connection> {
+    Claim::new(path)?;
+    let mut connection = Connection::open(path)?;
+    connection.pragma_update(None, "page_size", PAGE_BYTES)?;
+    schema::migrate(&mut connection)?;
+    Ok(connection)
+}
 
 /// A file that is open to be written.
 pub struct Opened {

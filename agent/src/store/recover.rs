@@ -5,13 +5,15 @@ use std::fs::{self, File};
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use super::file::Claim;
+use super::fault::{Fault, fault};
+use super::file::{Claim, beside};
 use super::opened::Opened;
+use super::salvage::salvage;
 use super::sessions::Session;
-use super::{Store, session, write};
+use super::{SessionInfo, Store, replace, session, write};
 use crate::event::{AgentEvent, Level};
 use crate::spool::segment::Reader;
 
@@ -36,11 +38,50 @@ struct Replayed {
 /// One sentence, where the path is no file of ours, or is being written, or can't be. What has been
 /// replayed by then stays, and the rest waits in the spool.
 pub fn recover(path: &Path) -> Result<Vec<String>> {
+    let salvaged = salvage_damaged(path)?;
     let claim = Arc::new(Claim::existing(path)?);
-    let (opened, recovered) = finish_interrupted(Opened::new(&claim)?)
+    let (opened, mut recovered) = finish_interrupted(Opened::new(&claim)?)
         .with_context(|| format!("can't recover '{}'", path.display()))?;
     opened.leave_single_file();
+    recovered.splice(0..0, salvaged);
     Ok(recovered)
+}
+
+/// Puts a damaged file aside, and what can be read of it in its place. Says so; `None` where it is not
+/// damaged.
+fn salvage_damaged(path: &Path) -> Result<Option<String>> {
+    let claim = Claim::of_any(path)?;
+    let sound = Opened::new(&Arc::new(claim)).and_then(|opened| {
+        let check = "PRAGMA quick_check(1)";
+        let said: String = opened.connection.query_row(check, [], |row| row.get(0))?;
+        Ok(said == "ok")
+    });
+    match sound {
+        Ok(true) => return Ok(None),
+        Err(error) if fault(&error) == Fault::Transient => {
+            return Err(error).with_context(|| format!("can't read '{}'", path.display()));
+        }
+        _ => {}
+    }
+    let (new, aside) = (beside(path, ".new"), beside(path, ".damaged"));
+    if aside.exists() {
+        let (path, aside) = (path.display(), aside.display());
+        bail!(
+            "'{path}' is damaged, and there is an earlier damaged file '{aside}': move that one away"
+        );
+    }
+    let _ = fs::remove_file(&new);
+    fs::rename(path, &aside)?;
+    let _ = fs::rename(beside(path, "-wal"), beside(&aside, "-wal"));
+    let _ = fs::remove_file(beside(path, "-shm"));
+    let lost = salvage(&aside, &new)
+        .inspect_err(|_| drop(fs::rename(&aside, path)))
+        .with_context(|| format!("can't save what is left of '{}'", path.display()))?;
+    fs::rename(&new, path)?;
+    let aside = aside.display();
+    Ok(Some(format!(
+        "the file was damaged and is {aside} now; what could be read was copied, {lost} calls are lost"
+    )))
 }
 
 /// As [`recover`], for a file that is open.
@@ -55,6 +96,11 @@ pub(super) fn finish_interrupted(mut opened: Opened) -> Result<(Opened, Vec<Stri
             opened,
             session,
             written: true,
+            // A file that goes on breaking while it is recovered is not replaced.
+            info: SessionInfo::now(String::new(), 0),
+            functions: Vec::new(),
+            stored: 0,
+            seen: replace::Seen::default(),
             recovered: Vec::new(),
         };
         recovered.push(store.finish_interrupted()?);

@@ -42,6 +42,31 @@ impl Memory {
 }
 
 impl Memory {
+    /// Reads again what another file may hold otherwise. Where the file is a `copy`, the durations that
+    /// wait are still to be written; where it was salvaged, they have been counted.
+    ///
+    /// # Errors
+    /// Where the file can't be read.
+    pub(super) fn reread(
+        &mut self,
+        connection: &Connection,
+        session: &Session,
+        copy: bool,
+    ) -> Result<()> {
+        let durations = std::mem::take(&mut self.durations);
+        let durations = if copy {
+            durations
+        } else {
+            Durations::default()
+        };
+        *self = Self {
+            durations,
+            stats: self.stats,
+            ..Self::of(connection, session)?
+        };
+        Ok(())
+    }
+
     /// Forgets rows of a transaction that was rolled back.
     pub(super) fn forget(&mut self) {
         self.texts.forget();
@@ -126,6 +151,7 @@ impl Store {
         memory.stats = pending.stats;
         session.message = number;
         self.written = true;
+        self.stored += integer(batch.calls.len() as u64);
         Ok(())
     }
 

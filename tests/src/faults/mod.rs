@@ -5,6 +5,7 @@
 //! lost. One file a family of cases.
 
 pub mod agent;
+pub mod file;
 pub mod fuse;
 pub mod mounts;
 pub mod scene;
@@ -44,7 +45,7 @@ pub struct Case {
 
 /// Every case.
 pub fn cases() -> impl Iterator<Item = &'static Case> {
-    store::CASES.iter().chain(agent::CASES)
+    store::CASES.iter().chain(file::CASES).chain(agent::CASES)
 }
 
 /// What became of the calls of a case.

@@ -1,5 +1,6 @@
 //! The store against real files. What is here also feeds the tests of queries and reports.
 
+mod damage;
 mod derived;
 mod file;
 mod recovery;

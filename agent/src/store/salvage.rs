@@ -1,0 +1,189 @@
+//! What can be read of a damaged file, as a new file.
+//!
+//! Rows are copied by ranges of their numbers. A range that can't be read is halved until what is left
+//! out are single rows. The sums are computed anew, and what is missing then is counted as lost.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+
+use anyhow::Result;
+use rusqlite::{Connection, ErrorCode, params};
+
+use super::{durations, opened, session};
+
+/// Queries that may fail before the rest of a table is given up.
+const FAILURES: u32 = 1_000_000;
+/// Bytes of a SQLite file's header.
+const HEADER: usize = 100;
+
+/// Makes the file `to` of what can be read of the file `from`, which stays, but for a header that is
+/// none. Gives back how many calls are lost.
+///
+/// # Errors
+/// Where `to` can't be written.
+pub fn salvage(from: &Path, to: &Path) -> Result<u64> {
+    let mut new = opened::create(to)?;
+    repair_header(from, to)?;
+    // Connections of their own: what fails in a transaction that writes fails it.
+    let old = Connection::open(from)?;
+    old.pragma_update(None, "cell_size_check", true)?;
+    let transaction = new.transaction()?;
+    for table in tables(&transaction)? {
+        copy_table(&old, &transaction, &table)?;
+    }
+    let lost = correct_sums(&transaction)?;
+    transaction.commit()?;
+    Ok(lost)
+}
+
+fn tables(new: &Connection) -> Result<Vec<String>> {
+    let mut select = new.prepare(
+        "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite%'",
+    )?;
+    let names = select.query_map([], |row| row.get(0))?;
+    Ok(names.collect::<rusqlite::Result<_>>()?)
+}
+
+/// Gives a file that does not begin as one of ours the first page of a new one: it holds the header and
+/// the root of the schema, and these are the same in all files of a version.
+fn repair_header(from: &Path, new: &Path) -> Result<()> {
+    let damaged = File::options().read(true).write(true).open(from)?;
+    let new = File::open(new)?;
+    let (mut header, mut right) = ([0; HEADER], [0; HEADER]);
+    new.read_exact_at(&mut right, 0)?;
+    let read = damaged.read_exact_at(&mut header, 0);
+    // Magic, page size, format; application and version.
+    if read.is_ok() && header[..24] == right[..24] && header[56..72] == right[56..72] {
+        return Ok(());
+    }
+    let page = usize::from(u16::from_be_bytes([right[16], right[17]]));
+    let mut first = vec![0; page];
+    new.read_exact_at(&mut first, 0)?;
+    let pages = damaged.metadata()?.len() / page as u64;
+    first[28..32].copy_from_slice(&u32::try_from(pages)?.to_be_bytes());
+    // The number of pages counts where these two are equal.
+    let (change, valid_for) = (24..28, 92..96);
+    first.copy_within(change, valid_for.start);
+    damaged.write_all_at(&first, 0)?;
+    Ok(())
+}
+
+fn copy_table(old: &Connection, new: &Connection, table: &str) -> Result<()> {
+    let columns = new
+        .prepare(&format!("SELECT * FROM {table}"))?
+        .column_count();
+    let places = vec!["?"; columns].join(", ");
+    let mut insert = new.prepare(&format!("INSERT OR IGNORE INTO {table} VALUES ({places})"))?;
+    if new.prepare(&format!("SELECT rowid FROM {table}")).is_err() {
+        // The rows before the damage.
+        let select = format!("SELECT 0, * FROM {table}");
+        if let Ok(mut select) = old.prepare(&select) {
+            copy_rows(select.query([]), &mut insert)?;
+        }
+        return Ok(());
+    }
+    let end = |end: &str| -> Option<i64> {
+        let sql = format!("SELECT {end}(rowid) FROM {table}");
+        old.query_row(&sql, [], |row| row.get(0)).ok()
+    };
+    let (first, last) = (end("min"), end("max"));
+    let last = last.map_or_else(|| guess_last(new), Ok)?;
+    let select =
+        format!("SELECT rowid, * FROM {table} WHERE rowid BETWEEN ?1 AND ?2 ORDER BY rowid");
+    let Ok(mut select) = old.prepare(&select) else {
+        return Ok(());
+    };
+    let mut ranges = vec![(first.unwrap_or(1), last)];
+    let mut failures = 0;
+    while let Some((low, high)) = ranges.pop() {
+        let (copied, whole) = copy_rows(select.query([low, high]), &mut insert)?;
+        // What was read before the damage is not read again.
+        let low = copied.map_or(Some(low), |copied| copied.checked_add(1));
+        let Some(low) = low.filter(|low| !whole && *low < high) else {
+            continue;
+        };
+        failures += 1;
+        if failures < FAILURES {
+            let middle = low + (high - low) / 2;
+            ranges.extend([(middle + 1, high), (low, middle)]);
+        }
+    }
+    Ok(())
+}
+
+/// Copies rows, whose first value is their number. Gives back that of the last one, and whether there
+/// was no damage.
+fn copy_rows(
+    rows: rusqlite::Result<rusqlite::Rows<'_>>,
+    insert: &mut rusqlite::Statement<'_>,
+) -> Result<(Option<i64>, bool)> {
+    let mut last = None;
+    let Ok(mut rows) = rows else {
+        return Ok((last, false));
+    };
+    let columns = insert.parameter_count();
+    loop {
+        let row = match rows.next() {
+            Ok(Some(row)) => row,
+            Ok(None) => return Ok((last, true)),
+            Err(_) => return Ok((last, false)),
+        };
+        for column in 1..=columns {
+            let Ok(value) = row.get_ref(column) else {
+                return Ok((last, false));
+            };
+            insert.raw_bind_parameter(column, rusqlite::types::ToSqlOutput::Borrowed(value))?;
+        }
+        match insert.raw_execute() {
+            // A value of another type than its column has is damage, too.
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) => {}
+            inserted => drop(inserted?),
+        }
+        last = row.get(0).ok();
+    }
+}
+
+/// A number that no call is likely to exceed, where the last one can't be read.
+fn guess_last(connection: &Connection) -> Result<i64> {
+    let sql = "SELECT coalesce((SELECT max(call_base) FROM session), 0)
+                 + 2 * coalesce((SELECT sum(calls) FROM kernel_count), 0) + 1000000";
+    Ok(connection.query_row(sql, [], |row| row.get(0))?)
+}
+
+/// Computes sums from rows. What the old sums had more is lost, and recorded; gives back how much.
+fn correct_sums(connection: &Connection) -> Result<u64> {
+    durations::register(connection)?;
+    connection.execute_batch(
+        "CREATE TEMP TABLE old AS
+           SELECT session_id, sum(calls) AS calls FROM function_stat GROUP BY 1;
+         DELETE FROM function_stat;
+         DELETE FROM duration_bucket;
+         INSERT INTO function_stat
+           SELECT function_id, session_id, count(*), sum(outcome = 0), sum(outcome = 1),
+             sum(outcome = 2), sum(outcome = 3), sum(outcome = 4), sum(outcome = 5),
+             sum(duration_ns), sum(coalesce(self_ns, duration_ns)), min(duration_ns),
+             max(duration_ns)
+           FROM call JOIN session ON call_id > call_base AND call_id <= call_last
+           GROUP BY 1, 2;
+         INSERT INTO duration_bucket
+           SELECT function_id, bucket_middle(duration_ns) AS middle_ns, count(*)
+           FROM call GROUP BY 1, 2;",
+    )?;
+    let lost: i64 = connection.query_row(
+        "SELECT coalesce(sum(max(0, calls - (SELECT coalesce(sum(calls), 0)
+           FROM function_stat s WHERE s.session_id = old.session_id))), 0) FROM old",
+        [],
+        |row| row.get(0),
+    )?;
+    connection.execute(
+        "INSERT INTO lost_call
+         SELECT session_id, ?1, missing, 'the file was damaged' FROM (
+           SELECT session_id, calls - (SELECT coalesce(sum(calls), 0) FROM function_stat s
+             WHERE s.session_id = old.session_id) AS missing FROM old)
+         WHERE missing > 0",
+        params![session::unix_ns()],
+    )?;
+    connection.execute_batch("DROP TABLE old")?;
+    Ok(lost.max(0).unsigned_abs())
+}

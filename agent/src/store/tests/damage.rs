@@ -1,0 +1,175 @@
+//! Files that are deleted, renamed, truncated or overwritten while they are written, or were before.
+
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt as _;
+
+use super::*;
+use crate::store::recover::recover;
+use crate::store::replace::Wrong;
+
+/// Calls that a store writes before something happens to its file, and after.
+const BEFORE: u64 = 60_000;
+const AFTER: u64 = 1_000;
+
+fn write(store: &mut Store, first: u64, count: u64) {
+    for first in (first..first + count).step_by(1000) {
+        let batch = (first..first + 1000).map(|id| call(id, None, (id % 3) as u32, Outcome::Ok));
+        store.write(&calls(batch.collect())).unwrap();
+    }
+}
+
+/// A store that has written, and whose log is not empty.
+fn written(path: &Path) -> Store {
+    let mut store = store(path);
+    write(&mut store, 1, BEFORE);
+    assert_eq!(store.look(), None);
+    store
+}
+
+/// Goes on, ends, and expects that every call is a row, or counted as lost. Gives back how many are.
+fn goes_on(mut store: Store, path: &Path) -> u64 {
+    assert_eq!(store.look(), None);
+    write(&mut store, BEFORE + 1, AFTER);
+    store.finish(&end()).unwrap();
+    is_explained(path, BEFORE + AFTER)
+}
+
+fn is_explained(path: &Path, made: u64) -> u64 {
+    assert_eq!(rows(path, "PRAGMA integrity_check"), ["ok"]);
+    let number = |sql: &str| rows(path, sql)[0].parse::<u64>().unwrap();
+    let stored = number("SELECT count(*) FROM calls");
+    let lost = number("SELECT coalesce(sum(calls), 0) FROM lost_calls");
+    assert_eq!(stored + lost, made);
+    assert_eq!(number("SELECT sum(calls) FROM functions"), stored);
+    assert_eq!(number("SELECT sum(calls) FROM duration_bucket"), stored);
+    lost
+}
+
+#[test]
+fn a_file_that_was_deleted_is_written_again() {
+    for suffix in ["", "-wal", "-shm"] {
+        let (folder, path) = folder();
+        let mut store = written(&path);
+        fs::remove_file(folder.path().join(format!("test.db{suffix}"))).unwrap();
+        let wrong = store.look().unwrap();
+        assert!(matches!(wrong, Wrong::Gone(_)), "{wrong:?}");
+        store.replace(&wrong).unwrap();
+        let place = store.file_path().to_owned();
+        assert_eq!(goes_on(store, &place), 0);
+    }
+}
+
+#[test]
+fn a_file_that_was_renamed_stays_and_is_written_again() {
+    let (folder, path) = folder();
+    let mut store = written(&path);
+    let renamed = folder.path().join("renamed.db");
+    fs::rename(&path, &renamed).unwrap();
+    let wrong = store.look().unwrap();
+    store.replace(&wrong).unwrap();
+    assert_eq!(goes_on(store, &path), 0);
+    assert_eq!(
+        rows(&renamed, "SELECT count(*) FROM calls"),
+        [BEFORE.to_string()]
+    );
+}
+
+#[test]
+fn a_file_whose_name_was_taken_goes_on_under_another_one() {
+    let (_folder, path) = folder();
+    let mut store = written(&path);
+    fs::remove_file(&path).unwrap();
+    fs::write(&path, "somebody else's").unwrap();
+    let wrong = store.look().unwrap();
+    store.replace(&wrong).unwrap();
+    let place = store.file_path().to_owned();
+    assert_ne!(place, path);
+    assert_eq!(goes_on(store, &place), 0);
+    assert_eq!(fs::read_to_string(&path).unwrap(), "somebody else's");
+}
+
+#[test]
+fn a_file_that_was_truncated_is_replaced_by_what_can_be_read() {
+    let (folder, path) = folder();
+    let mut store = written(&path);
+    store
+        .opened
+        .connection
+        .execute_batch("PRAGMA wal_checkpoint")
+        .unwrap();
+    assert_eq!(store.look(), None);
+    let file = File::options().write(true).open(&path).unwrap();
+    file.set_len(file.metadata().unwrap().len() / 2).unwrap();
+    let wrong = store.look().unwrap();
+    assert!(matches!(wrong, Wrong::Damaged(_)), "{wrong:?}");
+    store.replace(&wrong).unwrap();
+    // The log has all that the file lost.
+    let lost = goes_on(store, &path);
+    assert!(lost < BEFORE, "{lost}");
+    assert!(folder.path().join("test.db.damaged-1").exists());
+}
+
+#[test]
+fn a_header_that_was_overwritten_costs_nothing() {
+    let (_folder, path) = folder();
+    let mut store = written(&path);
+    store
+        .opened
+        .connection
+        .execute_batch("PRAGMA wal_checkpoint")
+        .unwrap();
+    let file = File::options().write(true).open(&path).unwrap();
+    file.write_all_at(&[0x5a; 100], 0).unwrap();
+    let wrong = store.look().unwrap();
+    store.replace(&wrong).unwrap();
+    assert_eq!(goes_on(store, &path), 0);
+}
+
+#[test]
+fn a_log_that_was_truncated_is_noticed() {
+    let (_folder, path) = folder();
+    let mut store = written(&path);
+    let log = File::options()
+        .write(true)
+        .open(path.with_extension("db-wal"))
+        .unwrap();
+    log.set_len(0).unwrap();
+    let wrong = store.look().unwrap();
+    assert!(matches!(wrong, Wrong::Damaged(_)), "{wrong:?}");
+    store.replace(&wrong).unwrap();
+    goes_on(store, &path);
+}
+
+#[test]
+fn a_damaged_file_is_recovered_but_for_its_damaged_pages() {
+    let (folder, path) = folder();
+    let mut store = written(&path);
+    store.finish(&end()).unwrap();
+    drop(store);
+    let file = File::options().write(true).open(&path).unwrap();
+    let pages = file.metadata().unwrap().len() / 8192;
+    for page in [pages / 3, pages / 2] {
+        file.write_all_at(&[0xa5; 8192], page * 8192).unwrap();
+    }
+    let said = recover(&path).unwrap();
+    assert!(
+        said[0].contains("what could be read was copied"),
+        "{said:?}"
+    );
+    let lost = is_explained(&path, BEFORE);
+    assert!((1..2000).contains(&lost), "{lost}");
+    assert!(folder.path().join("test.db.damaged").exists());
+    assert_eq!(recover(&path).unwrap(), [""; 0]);
+}
+
+#[test]
+fn a_file_without_a_header_is_recovered() {
+    let (_folder, path) = folder();
+    let mut store = written(&path);
+    store.finish(&end()).unwrap();
+    drop(store);
+    let file = File::options().write(true).open(&path).unwrap();
+    file.write_all_at(&[0; 4096], 0).unwrap();
+    recover(&path).unwrap();
+    assert_eq!(is_explained(&path, BEFORE), 0);
+}
