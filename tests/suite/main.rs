@@ -19,6 +19,7 @@ mod samples;
 mod selection;
 mod self_times;
 mod stats;
+mod stress;
 mod tools;
 mod variants;
 

@@ -1,4 +1,5 @@
-//! `cargo xtask bench`: what markers, attaching and the agent cost, each next to its floor.
+//! `cargo xtask bench`: what markers, attaching and the agent cost, each next to its floor; and
+//! `cargo xtask stress`: loads from everywhere at once, accounted for to the call.
 
 use std::path::{Path, PathBuf};
 
@@ -9,6 +10,8 @@ use crate::{build, workspace};
 
 /// The programs that are measured.
 const TARGETS: [&str; 4] = ["ticks", "many", "variants", "resources"];
+/// The program that `cargo xtask stress` drives.
+const STRESS: [&str; 1] = ["stress"];
 
 /// Options of `cargo xtask bench`.
 #[derive(Debug, clap::Args)]
@@ -23,8 +26,30 @@ pub struct Args {
 
 /// Installs what is needed, builds for release, and measures. Nothing else should run meanwhile.
 pub fn bench(args: &Args) -> Result<()> {
+    measure(&TARGETS, args.json, &args.rest)
+}
+
+/// Options of `cargo xtask stress`.
+#[derive(Debug, clap::Args)]
+pub struct StressArgs {
+    /// Print the figures to standard output as JSON.
+    #[arg(long)]
+    json: bool,
+    /// What random numbers begin with.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+}
+
+/// Installs what is needed, builds for release, and runs every load. Needs root.
+pub fn stress(args: &StressArgs) -> Result<()> {
+    let seed = args.seed.to_string();
+    let rest = ["--only", "stress", "--seed", &seed].map(str::to_owned);
+    measure(&STRESS, args.json, &rest)
+}
+
+fn measure(targets: &[&str], json: bool, rest: &[String]) -> Result<()> {
     let exoscope = build::build()?;
-    let targets = build_targets()?;
+    let targets = build_targets(targets)?;
     let mut bench = cargo();
     bench
         .args(["run", "--quiet", "--release", "--package", "exoscope-bench"])
@@ -32,20 +57,20 @@ pub fn bench(args: &Args) -> Result<()> {
         .arg(exoscope)
         .arg("--targets")
         .arg(targets);
-    if args.json {
+    if json {
         bench.arg("--json");
     }
-    run(bench.args(&args.rest))
+    run(bench.args(rest))
 }
 
 /// Builds the programs with their markers, and gives back the folder that they lie in.
-fn build_targets() -> Result<PathBuf> {
+fn build_targets(targets: &[&str]) -> Result<PathBuf> {
     let mut build = cargo();
     build
         .args(["build", "--release", "--features", "profile"])
-        .args(TARGETS.map(|target| format!("--package={target}")))
+        .args(targets.iter().map(|target| format!("--package={target}")))
         .current_dir(workspace::targets());
-    let ticks = build_executable(&mut build, TARGETS[0])?;
-    let folder = ticks.parent().map(Path::to_owned);
+    let program = build_executable(&mut build, targets[0])?;
+    let folder = program.parent().map(Path::to_owned);
     folder.context("the program lies in no folder")
 }

@@ -8,6 +8,7 @@
 //! | [`test`] | format, lints, documentation and all tests |
 //! | [`swap`] | our attribute in crates that nobody here wrote |
 //! | [`bench`] | what it costs, measured |
+//! | [`bench`] (`stress`) | many calls from everywhere at once, each accounted for |
 //! | [`faults`] | what becomes of calls, target and file when something goes wrong |
 //!
 //! Everything that a command says goes to standard error, but for results.
@@ -56,6 +57,9 @@ enum Task {
     Swap(swap::Args),
     /// Measure what a marker, attaching and the agent cost.
     Bench(bench::Args),
+    /// The loads that the predecessor was tried with, in their size and 10 and 100 times as large:
+    /// how fast, next to the floor of the same run, and whether every call is a row. Needs root.
+    Stress(bench::StressArgs),
     /// Let everything go wrong that can, and print what became of calls, target and file. Needs root.
     Faults(faults::Args),
 }
@@ -68,6 +72,7 @@ fn main() -> ExitCode {
         Task::Test => test::test(),
         Task::Swap(args) => swap::swap(&args).map(|()| ExitCode::SUCCESS),
         Task::Bench(args) => bench::bench(&args).map(|()| ExitCode::SUCCESS),
+        Task::Stress(args) => bench::stress(&args).map(|()| ExitCode::SUCCESS),
         Task::Faults(args) => faults::faults(&args).map(|()| ExitCode::SUCCESS),
     };
     result.unwrap_or_else(|error| {

@@ -159,7 +159,14 @@ fn attached(target: &mut Target, args: &Args, report: &mut Report) -> Result<()>
 
 /// Nanoseconds of a marked call with programs attached that do nothing.
 fn with_empty_programs(target: &mut Target, capture: Capture, byte: MarkerByte) -> Result<f64> {
-    let process = Process::open(target.pid())?;
+    let _attachment = attach_empty_programs(target.pid(), capture, byte)?;
+    std::thread::sleep(SETTLE);
+    shortest(target, "marked")
+}
+
+/// Attaches programs to a process that do nothing.
+pub fn attach_empty_programs(pid: u32, capture: Capture, byte: MarkerByte) -> Result<Attachment> {
+    let process = Process::open(pid)?;
     let modules = modules(&process)?;
     let selection = Selection::default();
     let plan = Plan {
@@ -178,8 +185,7 @@ fn with_empty_programs(target: &mut Target, capture: Capture, byte: MarkerByte) 
         attachment.attach(&plan, module)?;
     }
     attachment.set_phase(Phase::Capturing)?;
-    std::thread::sleep(SETTLE);
-    shortest(target, "marked")
+    Ok(attachment)
 }
 
 /// Nanoseconds of a call of `function`, the shortest of several times.

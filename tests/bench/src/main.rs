@@ -8,6 +8,7 @@ mod attaching;
 mod calls;
 mod figures;
 mod stats;
+mod stress;
 mod sustained;
 mod target;
 
@@ -26,7 +27,7 @@ pub struct Args {
     /// The command `exoscope`, built for release.
     #[arg(long, value_name = "FILE")]
     exoscope: PathBuf,
-    /// Folder with the targets `ticks`, `many`, `variants` and `resources`, built for release with `profile`.
+    /// Folder with the targets `ticks`, `many`, `variants`, `resources` and `stress`, built for release with `profile`.
     #[arg(long, value_name = "DIR")]
     targets: PathBuf,
     /// Rounds of each measurement.
@@ -35,7 +36,11 @@ pub struct Args {
     /// Seconds of the sustained run.
     #[arg(long, default_value_t = 30)]
     seconds: u64,
-    /// Only the groups whose name contains this: calls, attaching, sustained, stats.
+    /// What the random numbers of the stress begin with.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Only the groups whose name contains this: calls, attaching, sustained, stats; or stress, which
+    /// is not measured unless it is named.
     #[arg(long, default_value = "")]
     only: String,
 }
@@ -46,14 +51,15 @@ type Measure = fn(&Args, &mut Report) -> Result<()>;
 fn main() -> Result<()> {
     let args = Args::parse();
     let mut report = Report::default();
-    let groups: [(&str, Measure); 4] = [
+    let groups: [(&str, Measure); 5] = [
         ("calls", calls::measure),
         ("attaching", attaching::measure),
         ("sustained", sustained::measure),
         ("stats", stats::measure),
+        ("stress", stress::measure),
     ];
     for (name, measure) in groups {
-        if name.contains(&args.only) {
+        if name.contains(&args.only) && (name != "stress" || !args.only.is_empty()) {
             eprintln!("measuring: {name}");
             measure(&args, &mut report)?;
         }

@@ -1,6 +1,6 @@
 //! Driving targets: started programs that obey commands, and what the kernel says of processes.
 
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::Path;
 use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
 
@@ -37,6 +37,15 @@ impl Target {
             bail!("the target has ended");
         }
         Ok(line.trim().to_owned())
+    }
+
+    /// Reads what is left until the end.
+    pub fn rest(mut self) -> Result<Vec<String>> {
+        let mut lines = Vec::new();
+        for line in self.answers.by_ref().lines() {
+            lines.push(line?);
+        }
+        Ok(lines)
     }
 
     /// Sends a line.
@@ -103,6 +112,11 @@ impl Agent {
     /// Its process id.
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Waits until the agent ends with its target, and gives back its exit status.
+    pub fn ended(mut self) -> Result<i32> {
+        Ok(self.child.wait()?.code().unwrap_or(-1))
     }
 
     /// Ends the session and gives back the agent's exit status.
