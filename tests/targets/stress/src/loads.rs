@@ -1,6 +1,5 @@
 //! The loads, each with what it makes of a size.
 
-use std::future::Future;
 use std::hint::black_box;
 use std::thread;
 
@@ -239,14 +238,12 @@ fn numbers(first: u64) -> impl Stream<Item = u64> + Send {
 }
 
 #[instrument]
-fn consume(stream: impl Stream<Item = u64> + Send) -> impl Future<Output = u64> + Send {
-    async move {
-        let mut items = 0;
-        let mut stream = std::pin::pin!(stream);
-        while let Some(number) = stream.next().await {
-            black_box(number);
-            items += 1;
-        }
-        items
+async fn consume(stream: impl Stream<Item = u64> + Send) -> u64 {
+    let mut items = 0;
+    let mut stream = std::pin::pin!(stream);
+    while let Some(number) = stream.next().await {
+        black_box(number);
+        items += 1;
     }
+    items
 }
