@@ -19,8 +19,13 @@ fn family(name: &str) {
 }
 
 #[test]
-fn every_call_is_explained_whatever_the_file_does() {
+fn every_call_is_explained_whatever_the_disk_does() {
     family("store: ");
+}
+
+#[test]
+fn every_call_is_explained_whatever_becomes_of_the_file() {
+    family("file: ");
 }
 
 #[test]

@@ -22,13 +22,13 @@ use crate::store::replace::Wrong;
 use crate::store::{SessionEnd, Store};
 
 /// How long the writer waits for a message before it looks after other things.
-const PATIENCE: Duration = Duration::from_millis(250);
+const PATIENCE: Duration = Duration::from_millis(200);
 /// The first and the longest pause before a failed write is tried again.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(200));
 /// Failed tries after which the file is opened anew, where that may help.
 const REOPEN_AFTER: u32 = 4;
 /// How often the file is looked at from outside.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
+const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// How often one message may make the writer panic before it is given up.
 const PANICS: u32 = 2;
 

@@ -44,7 +44,10 @@ fn main() -> ExitCode {
     } else {
         print!("{}", table(&rows));
     }
-    if rows.iter().all(|row| row.failure().is_none()) {
+    if rows
+        .iter()
+        .all(|row| row.failure().is_none() && !row.is_late())
+    {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE

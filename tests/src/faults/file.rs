@@ -96,7 +96,7 @@ fn replaced(done: impl FnOnce(&Path)) -> Account {
         .query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))
         .expect("anybody may");
     drop(reader);
-    // The agent looks twice a second.
+    // The agent looks a few times a second.
     std::thread::sleep(Duration::from_millis(800));
     let before = stored(&file).expect("it is readable");
     done(&file);

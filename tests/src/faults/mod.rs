@@ -74,13 +74,14 @@ impl Account {
 
     /// Why it is not as it should be.
     fn failure(&self) -> Option<String> {
-        if self.unexplained() > 0 {
-            return Some(format!("{} calls are unexplained", self.unexplained()));
-        }
-        let late = self
-            .recovery_ms
-            .filter(|ms| u128::from(*ms) >= RECOVERY.as_millis());
-        late.map(|ms| format!("work went on only after {ms} ms"))
+        let unexplained = self.unexplained();
+        (unexplained > 0).then(|| format!("{unexplained} calls are unexplained"))
+    }
+
+    /// Work went on later than it should.
+    fn is_late(&self) -> bool {
+        let late = |ms| u128::from(ms) >= RECOVERY.as_millis();
+        self.recovery_ms.is_some_and(late)
     }
 }
 
@@ -120,6 +121,11 @@ impl Row {
     pub fn failure(&self) -> Option<&str> {
         self.failure.as_deref()
     }
+
+    /// Work went on later than it should: on a machine that does nothing else, a failure.
+    pub fn is_late(&self) -> bool {
+        self.account.is_late()
+    }
 }
 
 fn said(panic: &(dyn std::any::Any + Send)) -> String {
@@ -153,6 +159,9 @@ pub fn table(rows: &[Row]) -> String {
         let _ = writeln!(text, "    {}", row.done);
         if let Some(failure) = &row.failure {
             let _ = writeln!(text, "    FAILED: {failure}");
+        }
+        if row.is_late() {
+            let _ = writeln!(text, "    LATE: work is to go on within {RECOVERY:?}");
         }
     }
     text

@@ -6,7 +6,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
-use rustix::process::{Pid, Resource, Rlimit, prlimit};
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 
 use super::fuse::Flaky;
 use super::mounts::{Filler, Mount};
@@ -252,7 +252,7 @@ fn no_descriptors(options: Options) -> Account {
         let agent = Pid::from_raw(scene.agent.pid().cast_signed()).expect("it is no 0");
         let none = Rlimit {
             current: Some(3),
-            maximum: Some(4096),
+            maximum: getrlimit(Resource::Nofile).maximum,
         };
         let before = prlimit(Some(agent), Resource::Nofile, none).expect("root may");
         (agent, before, lock(&file))
