@@ -1,12 +1,14 @@
 //! How fast the store writes: rows per second on one core and bytes per row, for calls of a few
-//! functions in batches of 50,000.
+//! functions in batches of 50,000. During so many per cent of the calls, one at least, the kernel counted
+//! something.
 //!
-//!     cargo run --release --example store_throughput -- [ROWS] [FUNCTIONS] [BATCH]
+//!     cargo run --release --example store_throughput -- [ROWS] [FUNCTIONS] [BATCH] [PERCENT]
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use exoscope_agent::event::{Batch, Call, Function, Outcome};
+use exoscope_abi::figures::ALL;
+use exoscope_agent::event::{Batch, Call, Figures, Function, Outcome};
 use exoscope_agent::store::{SessionEnd, SessionInfo, Store};
 use rustix::time::{ClockId, clock_gettime};
 
@@ -21,6 +23,7 @@ fn main() -> Result<()> {
             .map_or(Ok(default), |text| text.parse().context("not a number"))
     };
     let (rows, functions, batch_rows) = (argument(5_000_000)?, argument(20)?, argument(50_000)?);
+    let percent = argument(0)?;
     let folder = tempfile::tempdir()?;
     let info = SessionInfo::now(String::new(), 0);
     let begin_ns = info.started_ns;
@@ -33,7 +36,10 @@ fn main() -> Result<()> {
     for first in (1..=rows).step_by(batch_rows as usize) {
         let last = (first + batch_rows).min(rows + 1);
         let calls = (first..last)
-            .map(|id| call(id, functions, begin_ns))
+            .map(|id| Call {
+                figures: figures(id, percent),
+                ..call(id, functions, begin_ns)
+            })
             .collect();
         let batch = Batch {
             calls,
@@ -79,6 +85,26 @@ fn function(index: u64) -> Function {
     }
 }
 
+/// What the kernel counted: in some calls each of the things that it can count.
+fn figures(id: u64, percent: u64) -> Figures {
+    let quiet = Figures {
+        known: ALL,
+        ..Figures::default()
+    };
+    if id * 37 % 100 >= percent {
+        return quiet;
+    }
+    Figures {
+        runqueue_ns: 50_000 + id % 1_000_000,
+        blocked_ns: 1_000_000 + id % 10_000_000,
+        minor_faults: 3,
+        voluntary_switches: 2,
+        involuntary_switches: 1,
+        rss_delta_bytes: 4096 * 3,
+        ..quiet
+    }
+}
+
 /// A call as a real program makes it: durations spread over three powers of ten, one in a thousand
 /// fails, parents are near.
 fn call(id: u64, functions: u64, begin_ns: u64) -> Call {
@@ -99,5 +125,6 @@ fn call(id: u64, functions: u64, begin_ns: u64) -> Call {
             Outcome::Ok
         },
         items: None,
+        figures: Figures::default(),
     }
 }

@@ -50,6 +50,32 @@ pub struct Call {
     pub outcome: Outcome,
     /// Items that it gave, where it is a stream.
     pub items: Option<u32>,
+    /// What the kernel counted meanwhile.
+    pub figures: Figures,
+}
+
+/// What the kernel counted during a call or, with `--polls`, during its polls. What is not known is 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Figures {
+    /// What is known: [`exoscope_abi::figures::CPU`] and the like.
+    pub known: u32,
+    /// Nanoseconds that the thread was on a CPU.
+    pub cpu_ns: u64,
+    /// Nanoseconds that it waited for one.
+    pub runqueue_ns: u64,
+    /// Nanoseconds that it waited for something else. The three are the duration or, with `--polls`,
+    /// the time in polls.
+    pub blocked_ns: u64,
+    /// Page faults of the thread without reading.
+    pub minor_faults: u32,
+    /// Page faults of the thread that read.
+    pub major_faults: u32,
+    /// Switches from the thread to another one because it waited.
+    pub voluntary_switches: u32,
+    /// Switches from the thread to another one because its turn was over.
+    pub involuntary_switches: u32,
+    /// Bytes by which the resident memory of the process grew.
+    pub rss_delta_bytes: i64,
 }
 
 /// How the time of a call was split that was polled. What neither time has of its duration, it was

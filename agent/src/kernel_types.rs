@@ -128,6 +128,25 @@ impl KernelTypes {
             .ok_or_else(|| TypesError::Missing(format!("function {name}")))
     }
 
+    /// Number of a name that stands for another type.
+    ///
+    /// # Errors
+    /// Where there is no such name.
+    pub fn type_alias(&self, name: &str) -> Result<u32, TypesError> {
+        self.find(kind::TYPEDEF, name)
+            .ok_or_else(|| TypesError::Missing(format!("type {name}")))
+    }
+
+    /// Bytes of the structure `structure`.
+    ///
+    /// # Errors
+    /// Where there is no such structure.
+    pub fn size_of(&self, structure: &str) -> Result<u32, TypesError> {
+        self.find(kind::STRUCT, structure)
+            .and_then(|id| self.size(id, DEPTH))
+            .ok_or_else(|| TypesError::Missing(format!("structure {structure}")))
+    }
+
     /// A member of the structure `structure`; `path` leads to it, such as `se.sum_exec_runtime`.
     ///
     /// # Errors

@@ -3,6 +3,8 @@
 
 use core::ptr;
 
+use exoscope_abi::figures::Offsets;
+
 /// Functions of the session: the length of one shard of the totals.
 #[unsafe(no_mangle)]
 static FUNCTIONS: u32 = 1;
@@ -24,6 +26,29 @@ static EXITS: u32 = 0;
 /// 1 where polls and wake-ups are attached.
 #[unsafe(no_mangle)]
 static WITH_POLLS: u32 = 0;
+/// Which of the kernel's counts are taken for each call: `exoscope_abi::figures::CPU` and the like.
+#[unsafe(no_mangle)]
+static FIGURES: u32 = 0;
+/// CPUs that may have a share of a process's counters of memory.
+#[unsafe(no_mangle)]
+static MEMORY_CPUS: u32 = 1;
+/// Where the counts are.
+#[unsafe(no_mangle)]
+pub static OFFSETS: Offsets = Offsets {
+    tgid: 0,
+    pid: 0,
+    cpu_time: 0,
+    run_delay: 0,
+    min_flt: 0,
+    maj_flt: 0,
+    nvcsw: 0,
+    nivcsw: 0,
+    mm: 0,
+    rss_count: 0,
+    rss_counters: 0,
+    rss_step: 0,
+    array_values: 0,
+};
 
 macro_rules! getter {
     ($(#[$doc:meta])* $name:ident, $global:ident) => {
@@ -47,6 +72,17 @@ getter!(/// Bytes of a ring less 1.
     ring_mask, RING_MASK);
 getter!(/// CPUs.
     cpus, CPUS);
+getter!(/// The counts that are taken.
+    figures, FIGURES);
+getter!(/// CPUs with a share of the counters of memory.
+    memory_cpus, MEMORY_CPUS);
+
+/// One of [`OFFSETS`], in bytes.
+#[inline(always)]
+pub fn offset(of: &u32) -> usize {
+    // SAFETY: a reference is valid for reads; volatile as in `getter!`.
+    unsafe { ptr::read_volatile(of) as usize }
+}
 
 /// Only ends are attached.
 #[inline(always)]

@@ -3,11 +3,13 @@
 use aya_ebpf::helpers::{bpf_probe_read_user, generated::bpf_probe_read_user as read_user_raw};
 use exoscope_abi::{
     field::TRUNCATED,
+    figures::Figures,
     polls::CallPolls,
     probe::ErrorDetail,
     record::{
         CallRecord, ErrorRecord, FIELDS_ROOM, FIELDS_ROOM_SMALL, FieldsRecord, KIND_LEN,
-        LinkRecord, MESSAGE_LEN, PolledRecord, RecordKind, Said,
+        LinkRecord, MESSAGE_LEN, MeasuredRecord, PolledMeasuredRecord, PolledRecord, RecordKind,
+        Said,
     },
 };
 
@@ -19,22 +21,43 @@ use crate::{
 /// Submits the record of one call, or counts it as lost.
 #[inline(always)]
 pub fn call(record: CallRecord, totals: Totals) {
-    match reserve::<CallRecord>() {
-        Some(entry) => {
-            entry.write(record);
-            entry.submit();
+    submit(record, totals);
+}
+
+/// As [`call`], with what else is known of it.
+#[inline(always)]
+pub fn ended(mut call: CallRecord, polls: CallPolls, figures: Figures, totals: Totals) {
+    let quiet = figures.is_quiet();
+    if quiet {
+        call.quiet = figures.known as u8;
+    }
+    match (polls.polls == 0, quiet) {
+        (true, true) => submit(call, totals),
+        (true, false) => {
+            call.kind = RecordKind::Measured as u16;
+            submit(MeasuredRecord { call, figures }, totals);
         }
-        None => totals.lost_ring(),
+        (false, true) => {
+            call.kind = RecordKind::Polled as u16;
+            submit(PolledRecord { call, polls }, totals);
+        }
+        (false, false) => {
+            call.kind = RecordKind::PolledMeasured as u16;
+            let record = PolledMeasuredRecord {
+                call,
+                polls,
+                figures,
+            };
+            submit(record, totals);
+        }
     }
 }
 
-/// As [`call`], with what is known of its polls.
 #[inline(always)]
-pub fn polled(mut call: CallRecord, polls: CallPolls, totals: Totals) {
-    match reserve::<PolledRecord>() {
+fn submit<T>(record: T, totals: Totals) {
+    match reserve::<T>() {
         Some(entry) => {
-            call.kind = RecordKind::Polled as u16;
-            entry.write(PolledRecord { call, polls });
+            entry.write(record);
             entry.submit();
         }
         None => totals.lost_ring(),

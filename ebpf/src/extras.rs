@@ -9,7 +9,7 @@ use exoscope_abi::{Phase, record::Said};
 use crate::{
     chain, config, emit,
     maps::LINKS,
-    marker::{argument, now, phase, site_function},
+    marker::{Site, argument, now, phase},
     table,
     totals::{self, Totals},
 };
@@ -58,7 +58,7 @@ fn followed(call: u64) -> Option<u64> {
 fn take_fields(ctx: &ProbeContext) -> Option<()> {
     let at_ns = now();
     let call = followed(argument(ctx, 1))?;
-    let totals = Totals::of(site_function(ctx))?;
+    let totals = Totals::of(Site::of(ctx).function())?;
     emit::fields(argument(ctx, 2), argument(ctx, 3), call, at_ns, totals);
     Some(())
 }
@@ -67,7 +67,7 @@ fn take_fields(ctx: &ProbeContext) -> Option<()> {
 fn take_item_error(ctx: &ProbeContext) -> Option<()> {
     let at_ns = now();
     let call = followed(argument(ctx, 1))?;
-    let totals = Totals::of(site_function(ctx))?;
+    let totals = Totals::of(Site::of(ctx).function())?;
     if emit::error(argument(ctx, 2), call, at_ns, Said::InItem).is_none() {
         totals.lost_detail();
     }

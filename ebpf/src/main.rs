@@ -17,6 +17,8 @@ mod chain;
 mod config;
 mod emit;
 mod extras;
+mod figures;
+mod kernel;
 mod log;
 mod maps;
 mod marker;
@@ -24,7 +26,9 @@ mod off_cpu;
 mod polls;
 mod ring;
 mod sample;
+mod sched;
 mod table;
+mod task_storage;
 mod tasks;
 mod totals;
 

@@ -12,14 +12,14 @@ use aya_ebpf::{
 };
 use exoscope_abi::{
     Outcome, Phase,
-    polls::CallPolls,
+    figures::Figures,
     probe::UNSEEN,
     record::{CallRecord, RecordKind, Said},
     table::{OpenCall, child_ns_at},
 };
 
 use crate::{
-    atomic, chain, config, emit,
+    atomic, chain, config, emit, figures,
     log::debug,
     maps::NUMBERS,
     polls,
@@ -65,10 +65,28 @@ pub fn argument(ctx: &ProbeContext, index: usize) -> u64 {
     ctx.arg(index).unwrap_or(0)
 }
 
-#[inline(always)]
-pub fn site_function(ctx: &ProbeContext) -> u32 {
-    // SAFETY: the context is the one this program was called with.
-    unsafe { bpf_get_attach_cookie(ctx.regs.cast()) as u32 }
+/// A site that was hit.
+#[derive(Clone, Copy)]
+pub struct Site(u64);
+
+impl Site {
+    #[inline(always)]
+    pub fn of(ctx: &ProbeContext) -> Self {
+        // SAFETY: the context is the one this program was called with.
+        Self(unsafe { bpf_get_attach_cookie(ctx.regs.cast()) })
+    }
+
+    /// Index of its function.
+    #[inline(always)]
+    pub const fn function(self) -> u32 {
+        self.0 as u32
+    }
+
+    /// What the agent says of the function: [`exoscope_abi::figures::IN_POLLS`] and the like.
+    #[inline(always)]
+    pub const fn says(self, flag: u64) -> bool {
+        self.0 & flag != 0
+    }
 }
 
 /// The [`Phase`] of the session, which the agent sets. A map by itself, and no array of one entry:
@@ -120,7 +138,8 @@ fn begin(ctx: &ProbeContext) -> Option<()> {
         // It passed the semaphore before that was raised: as good as begun before the session.
         return None;
     }
-    let function = site_function(ctx);
+    let site = Site::of(ctx);
+    let function = site.function();
     let call = argument(ctx, 1);
     let totals = Totals::of(function)?;
     totals.calls();
@@ -159,6 +178,7 @@ fn begin(ctx: &ProbeContext) -> Option<()> {
         (*slot.call).start_ns = start_ns;
         (&raw mut (*slot.call).id).write_volatile(id);
     }
+    figures::begin(site, slot, start_ns);
     if !parent.open.is_null() {
         // SAFETY: it lies in the map.
         unsafe { table::child_begins(parent.open, start_ns) };
@@ -199,7 +219,7 @@ fn replace(stale: Slot) {
     if let Some(totals) = Totals::of(old.function) {
         totals.replaced();
         let record = record_of(&old, end_ns, Outcome::Unfinished as u32, 0);
-        submit(record, polls, totals);
+        emit::ended(record, polls, Figures::none(0), totals);
     }
 }
 
@@ -217,7 +237,8 @@ fn tell_parent(call: &OpenCall, end_ns: u64) {
 fn record_of(call: &OpenCall, end_ns: u64, outcome: u32, items: u32) -> CallRecord {
     CallRecord {
         kind: RecordKind::Call as u16,
-        outcome: outcome as u16,
+        outcome: outcome as u8,
+        quiet: 0,
         function: call.function,
         id: call.id,
         parent: call.parent,
@@ -237,7 +258,8 @@ fn end(ctx: &ProbeContext, detail: u64) -> Option<()> {
         return None;
     }
     let capturing = phase == Phase::Capturing as u64;
-    let function = site_function(ctx);
+    let site = Site::of(ctx);
+    let function = site.function();
     let ended = argument(ctx, 2);
     let (outcome, items) = (ended as u32, (ended >> 32) as u32);
     let totals = Totals::of(function)?;
@@ -248,7 +270,7 @@ fn end(ctx: &ProbeContext, detail: u64) -> Option<()> {
             Some(0)
         }
     } else {
-        end_open(ctx, (outcome, items), end_ns, totals)
+        end_open(ctx, site, (outcome, items), end_ns, totals)
     };
     let id = match seen {
         Some(id) => id,
@@ -273,6 +295,7 @@ fn end(ctx: &ProbeContext, detail: u64) -> Option<()> {
 #[inline(always)]
 fn end_open(
     ctx: &ProbeContext,
+    site: Site,
     (outcome, items): (u32, u32),
     end_ns: u64,
     totals: Totals,
@@ -284,20 +307,14 @@ fn end_open(
     // SAFETY: the slot lies in the map.
     let call = unsafe { slot.call.read() };
     let polls = polls::ended(slot, &call, end_ns);
+    let figures = figures::ended(site, slot, items, end_ns);
     slot.release();
     let duration = end_ns.saturating_sub(call.start_ns);
     totals.ended(outcome, duration);
     tell_parent(&call, end_ns);
-    submit(record_of(&call, end_ns, outcome, items), polls, totals);
+    let record = record_of(&call, end_ns, outcome, items);
+    emit::ended(record, polls, figures, totals);
     Some(call.id)
-}
-
-#[inline(always)]
-fn submit(record: CallRecord, polls: Option<CallPolls>, totals: Totals) {
-    match polls {
-        Some(polls) => emit::polled(record, polls, totals),
-        None => emit::call(record, totals),
-    }
 }
 
 /// Ends a call of which only this end is seen and gives back its address; `None` where the target
@@ -317,7 +334,8 @@ fn end_only(
     totals.ended(outcome, end_ns.saturating_sub(start_ns));
     let record = CallRecord {
         kind: RecordKind::Exit as u16,
-        outcome: outcome as u16,
+        outcome: outcome as u8,
+        quiet: 0,
         function,
         id: argument(ctx, 1),
         parent: chain::innermost_timed(argument(ctx, 3)),
@@ -335,7 +353,8 @@ fn end_only(
 fn without_start(function: u32, outcome: u32, end_ns: u64) -> CallRecord {
     CallRecord {
         kind: RecordKind::Unmatched as u16,
-        outcome: outcome as u16,
+        outcome: outcome as u8,
+        quiet: 0,
         function,
         id: 0,
         parent: 0,

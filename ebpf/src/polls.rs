@@ -11,9 +11,9 @@ use exoscope_abi::{
 };
 
 use crate::{
-    config,
+    config, figures,
     maps::MMAPABLE,
-    marker::{argument, now},
+    marker::{Site, argument, now},
     table::{self, Slot},
 };
 
@@ -68,6 +68,7 @@ fn begin(ctx: &ProbeContext) -> Option<()> {
         if (*polls).id == id {
             let woken_ns = first_wake(&*polls);
             (*polls).begin(waker, at_ns, woken_ns);
+            figures::poll_begins(Site::of(ctx), slot, at_ns);
         } else {
             at_ns = start_ns;
             *polls = OpenPolls::first(id, waker, start_ns);
@@ -89,26 +90,30 @@ fn end(ctx: &ProbeContext) -> Option<()> {
     unsafe {
         if (*polls).id == (*slot.call).id {
             (*polls).end(at_ns);
+            figures::poll_ends(Site::of(ctx), slot, at_ns);
         }
     }
     Some(())
 }
 
-/// What is known of the polls of a call that ends and still has its slot; `None` for one that is not
-/// polled, and where nobody asks.
+/// What is known of the polls of a call that ends and still has its slot: nothing of one that is not
+/// polled, and where nobody asks. No `Option`: the compiler would keep in a register what it does not
+/// hold, and the verifier wants to know what that is.
 #[inline(always)]
-pub fn ended(slot: Slot, call: &OpenCall, end_ns: u64) -> Option<CallPolls> {
+pub fn ended(slot: Slot, call: &OpenCall, end_ns: u64) -> CallPolls {
     if !config::polls() {
-        return None;
+        return CallPolls::NONE;
     }
-    let polls = POLLS.get_ptr_mut(slot.index)?;
+    let Some(polls) = POLLS.get_ptr_mut(slot.index) else {
+        return CallPolls::NONE;
+    };
     // SAFETY: as in `begin`.
     unsafe {
         if (*polls).id != call.id {
-            return None;
+            return CallPolls::NONE;
         }
         let woken_ns = first_wake(&*polls);
-        Some((*polls).finish(end_ns, woken_ns))
+        (*polls).finish(end_ns, woken_ns)
     }
 }
 

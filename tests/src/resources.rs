@@ -25,6 +25,30 @@ pub struct Usage {
     pub peak_rss_bytes: i64,
 }
 
+/// What the target observed of one call, from outside of it.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Observed {
+    /// The function.
+    #[serde(rename = "observed")]
+    pub function: String,
+    /// The thread that made the call, or that polled it last.
+    pub tid: i64,
+    /// How long it lasted.
+    pub lasted_ns: i64,
+    /// CPU time of its thread.
+    pub cpu_ns: i64,
+    /// Time in which its thread waited for a CPU.
+    pub runqueue_ns: i64,
+    /// Page faults without reading.
+    pub minor_faults: i64,
+    /// Page faults that read.
+    pub major_faults: i64,
+    /// Switches because its thread waited.
+    pub voluntary_switches: i64,
+    /// Switches because its thread's turn was over.
+    pub involuntary_switches: i64,
+}
+
 /// The running target.
 pub struct Resources(pub Process);
 
@@ -62,6 +86,25 @@ impl Resources {
     pub fn does(&mut self, command: &str) -> Usage {
         self.0.tell(command);
         self.answer(command)
+    }
+
+    /// Has calls made and observed.
+    ///
+    /// # Panics
+    /// Where it fails.
+    pub fn observes(&mut self, command: &str) -> Vec<Observed> {
+        self.0.tell(&format!("observe {command}"));
+        let mut observed = Vec::new();
+        loop {
+            let answer = self.0.stdout.until("answer", |_| true);
+            match serde_json::from_str(&answer) {
+                Ok(one) => observed.push(one),
+                Err(_) => {
+                    assert!(answer.starts_with("used "), "`{command}`: {answer}");
+                    return observed;
+                }
+            }
+        }
     }
 
     fn answer(&mut self, command: &str) -> Usage {

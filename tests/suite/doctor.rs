@@ -68,7 +68,11 @@ fn doctor_prints_json() {
             "bpf",
             "uprobe_multi",
             "btf",
-            "sampling"
+            "sampling",
+            "call cpu",
+            "call faults",
+            "call memory",
+            "call switches",
         ]
     );
     assert!(checks.iter().all(|check| check["ok"] == true), "{report:#}");

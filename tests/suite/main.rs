@@ -3,6 +3,7 @@
 mod bad_binaries;
 mod bad_input;
 mod bad_machines;
+mod call_stats;
 mod deaths;
 mod disabled;
 mod doctor;

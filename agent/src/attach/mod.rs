@@ -4,6 +4,7 @@
 //! thousand single uprobes takes minutes, one link takes milliseconds. A link lives as long as its
 //! descriptor, so the kernel detaches everything even where the agent is killed.
 
+pub mod call_stats;
 pub mod iterator;
 mod log;
 pub mod programs;
@@ -17,6 +18,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
+use exoscope_abi::figures::{IN_POLLS, NEVER};
 use exoscope_abi::probe::{MARKER_FIVE, MARKER_TEN, Probe};
 
 use crate::target::elf::{Binary, Site};
@@ -137,8 +139,9 @@ pub struct BinaryPlan<'a> {
 /// A site that is attached to.
 struct Chosen<'a> {
     site: &'a Site,
-    /// Number of its function in the session, or 0 for none.
-    function: u32,
+    /// What its program gets: the number of its function in the session, or 0 for none, with what is
+    /// said of the function.
+    cookie: u64,
     /// Offset of the semaphore that is raised with it, or 0.
     semaphore: u64,
 }
@@ -235,6 +238,7 @@ impl BinaryPlan<'_> {
     /// The sites that are attached to: those of chosen functions, and those of no function.
     fn chosen(&self) -> Vec<Chosen<'_>> {
         let starts = self.started_at_entry();
+        let in_turns = self.in_turns();
         let sites = self.binary.sites.iter();
         let chosen = sites.filter_map(|site| {
             self.program(site.probe)?;
@@ -247,9 +251,10 @@ impl BinaryPlan<'_> {
                 (Capture::Exits, Probe::Entry) => *starts.get(&site.function?)?,
                 _ => self.semaphore(site),
             };
+            let flags = site.function.and_then(|function| in_turns.get(&function));
             Some(Chosen {
                 site,
-                function,
+                cookie: u64::from(function) | flags.unwrap_or(&0),
                 semaphore,
             })
         });
@@ -305,6 +310,25 @@ impl BinaryPlan<'_> {
         starts
     }
 
+    /// What the programs are told of functions whose calls run in turns, between which their threads do
+    /// other things: futures, streams, iterators, and the items of streams and iterators. The markers at
+    /// the ends of turns are in no other function, and those at their beginnings in what is polled.
+    fn in_turns(&self) -> HashMap<usize, u64> {
+        let of = |probe| {
+            let sites = self.binary.sites.iter();
+            sites
+                .filter(move |site| site.probe == probe)
+                .filter_map(|site| site.function)
+        };
+        let mut flags: HashMap<usize, u64> = of(Probe::PollEnd)
+            .map(|function| (function, NEVER))
+            .collect();
+        if self.polls {
+            flags.extend(of(Probe::PollBegin).map(|function| (function, IN_POLLS)));
+        }
+        flags
+    }
+
     /// Attaches to the `chosen` sites of one probe.
     fn link(
         &self,
@@ -327,10 +351,7 @@ impl BinaryPlan<'_> {
             .map(|chosen| chosen.site.offset + byte)
             .collect();
         let semaphores: Vec<u64> = sites.iter().map(|chosen| chosen.semaphore).collect();
-        let cookies: Vec<u64> = sites
-            .iter()
-            .map(|chosen| u64::from(chosen.function))
-            .collect();
+        let cookies: Vec<u64> = sites.iter().map(|chosen| chosen.cookie).collect();
         let path = CString::new(self.path.as_os_str().as_bytes()).unwrap_or_default();
         let target = MultiTarget {
             path: &path,

@@ -7,11 +7,13 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use aya::maps::{Array, HashMap, Map, MapData};
 use aya::{Ebpf, EbpfLoader, Pod};
 use aya_obj::Object;
+use exoscope_abi::figures::Offsets;
 use exoscope_abi::{Phase, ring, table};
 
+use super::call_stats::{self, Available, CallStat, CallStats};
 use super::log::ProgramLog;
 use super::sampling::Sampling;
-use super::sys::{self, LoadError};
+use super::sys::{self, LoadError, Purpose};
 
 /// The BPF object that is part of this program.
 pub(super) static OBJECT: &[u8] =
@@ -32,6 +34,8 @@ pub struct Settings {
     pub table_buckets: u32,
     /// What is sampled.
     pub sampling: Sampling,
+    /// What the kernel is asked about every call.
+    pub call_stats: CallStats,
 }
 
 impl Default for Settings {
@@ -43,6 +47,7 @@ impl Default for Settings {
             ring_bytes: DEFAULT_RING_BYTES,
             table_buckets: table::DEFAULT_BUCKETS,
             sampling: Sampling::default(),
+            call_stats: CallStats::NONE,
         }
     }
 }
@@ -91,6 +96,9 @@ pub enum ProgramsError {
     /// Stacks can't be sampled.
     #[error("can't sample stacks: {0}; leave out --sample, or see what `exoscope doctor` says")]
     Sampling(String),
+    /// Threads can't be followed.
+    #[error("can't follow the threads of the target: {0}")]
+    Following(String),
     /// The object that was built in is broken.
     #[error("the BPF object built into this program is broken: {0}; build exoscope again")]
     Object(String),
@@ -167,21 +175,47 @@ pub struct Programs {
     rings: Rings,
     shards: u32,
     log: ProgramLog,
+    lacking: Vec<(CallStat, String)>,
+    /// Follows the target's threads, where their times are wanted.
+    _follows: Option<OwnedFd>,
 }
 
 impl Programs {
-    /// Creates the maps and loads the programs.
+    /// Creates the maps and loads the programs, without the stats that the kernel can't tell:
+    /// [`Programs::lacking`] says which.
     ///
     /// # Errors
     /// Where the kernel refuses a map or a program.
     pub fn load(settings: &Settings) -> Result<Self, ProgramsError> {
+        let mut available = Available::of(settings.call_stats);
+        loop {
+            match Self::load_asking(settings, &available) {
+                Err(ProgramsError::Following(why)) => available.lacks(CallStat::Cpu, why),
+                Err(ProgramsError::Rejected {
+                    program, reason, ..
+                }) if available.stats != CallStats::NONE => available.lacks_all(&format!(
+                    "the kernel refused the BPF program `{program}` that asks for it ({reason})"
+                )),
+                loaded => {
+                    let mut programs = loaded?;
+                    programs.lacking = available.lacking;
+                    return Ok(programs);
+                }
+            }
+        }
+    }
+
+    /// Loads what asks for all that is available.
+    pub(super) fn load_asking(
+        settings: &Settings,
+        available: &Available,
+    ) -> Result<Self, ProgramsError> {
         let cpus = possible_cpus()?;
         let shards = cpus.next_power_of_two().min(MAX_SHARDS);
-        let (polled_calls, wakers) = if settings.polls {
-            (settings.table_buckets * table::WAYS as u32, MAX_WAKERS)
-        } else {
-            (1, 1)
-        };
+        let calls = settings.table_buckets * table::WAYS as u32;
+        let one_unless = |wanted: bool, entries| if wanted { entries } else { 1 };
+        let asking = available.stats != CallStats::NONE;
+        let offsets = words(&available.offsets);
         let rings = Rings::create(ring_size(settings.ring_bytes, cpus), cpus)?;
         let mut ebpf = EbpfLoader::new()
             .override_global("FUNCTIONS", &settings.functions, true)
@@ -195,13 +229,30 @@ impl Programs {
             .map_max_entries("NUMBERS", cpus)
             .map_max_entries("LINKS", MAX_LINKS)
             .override_global("WITH_POLLS", &u32::from(settings.polls), true)
-            .map_max_entries("POLLS", polled_calls)
-            .map_max_entries("WAKERS", wakers)
+            .map_max_entries("POLLS", one_unless(settings.polls, calls))
+            .map_max_entries("WAKERS", one_unless(settings.polls, MAX_WAKERS))
+            .override_global("FIGURES", &available.stats.flags(), true)
+            .override_global("MEMORY_CPUS", &available.memory_cpus, true)
+            .override_global("OFFSETS", &offsets, true)
+            .map_max_entries("BEGINNINGS", one_unless(asking, calls))
+            .map_max_entries(
+                "POLLED_FIGURES",
+                one_unless(asking && settings.polls, calls),
+            )
+            // One with a value for each thread.
+            .allow_unsupported_maps()
             .map_max_entries("SAMPLES", settings.sampling.ring_bytes(cpus))
             .map_max_entries("OFF_CPU", settings.sampling.off_cpu_threads())
             .load(OBJECT)
             .map_err(|error| ProgramsError::Maps(with_causes(&error)))?;
-        let programs = load_programs(&ebpf, &rings)?;
+        let relocated = Relocated::with_maps_of(&ebpf, &rings)?;
+        let programs = load_programs(&relocated)?;
+        let follows = if available.stats.contains(CallStat::Cpu) {
+            let link = call_stats::follow_threads(&relocated);
+            Some(link.map_err(|error| ProgramsError::Following(error.to_string()))?)
+        } else {
+            None
+        };
         let log = ProgramLog::of(&mut ebpf);
         Ok(Self {
             ebpf,
@@ -209,7 +260,14 @@ impl Programs {
             rings,
             shards,
             log,
+            lacking: Vec::new(),
+            _follows: follows,
         })
+    }
+
+    /// The stats that were wanted and that the kernel can't tell, with the reasons.
+    pub fn lacking(&self) -> &[(CallStat, String)] {
+        &self.lacking
     }
 
     /// The descriptor of a program.
@@ -279,11 +337,31 @@ fn map_fd(map: &Map) -> Result<BorrowedFd<'_>, ProgramsError> {
         | Map::HashMap(data)
         | Map::LruHashMap(data)
         | Map::PerCpuArray(data)
-        | Map::RingBuf(data) => Ok(data.fd().as_fd()),
+        | Map::RingBuf(data)
+        | Map::Unsupported(data) => Ok(data.fd().as_fd()),
         _ => Err(ProgramsError::Object(
             "it has a map of an unknown kind".to_owned(),
         )),
     }
+}
+
+/// As the object holds it.
+fn words(offsets: &Offsets) -> [u32; size_of::<Offsets>() / size_of::<u32>()] {
+    [
+        offsets.tgid,
+        offsets.pid,
+        offsets.cpu_time,
+        offsets.run_delay,
+        offsets.min_flt,
+        offsets.maj_flt,
+        offsets.nvcsw,
+        offsets.nivcsw,
+        offsets.mm,
+        offsets.rss_count,
+        offsets.rss_counters,
+        offsets.rss_step,
+        offsets.array_values,
+    ]
 }
 
 fn possible_cpus() -> Result<u32, ProgramsError> {
@@ -333,53 +411,67 @@ impl Rings {
     }
 }
 
-fn load_programs(ebpf: &Ebpf, rings: &Rings) -> Result<BTreeMap<Program, OwnedFd>, ProgramsError> {
-    let broken = |error: String| ProgramsError::Object(error);
-    let mut object = Object::parse(OBJECT).map_err(|error| broken(error.to_string()))?;
-    let maps = std::mem::take(&mut object.maps);
-    let descriptors: Vec<_> = maps
-        .iter()
-        .filter_map(|(name, map)| {
-            let fd = match name.as_str() {
-                RINGS => rings.map.as_fd(),
-                name => map_fd(ebpf.map(name)?).ok()?,
-            };
-            Some((name.as_str(), fd, map))
-        })
-        .collect();
-    let sections: HashSet<usize> = object
-        .functions
-        .keys()
-        .map(|(section, _)| *section)
-        .collect();
-    object
-        .relocate_maps(
-            descriptors
-                .iter()
-                .map(|(name, fd, map)| (*name, fd.as_raw_fd(), *map)),
-            &sections,
+/// The object once more, with the maps put in.
+pub(super) struct Relocated(Object);
+
+impl Relocated {
+    fn with_maps_of(ebpf: &Ebpf, rings: &Rings) -> Result<Self, ProgramsError> {
+        let broken = |error: &dyn std::error::Error| ProgramsError::Object(error.to_string());
+        let mut object = Object::parse(OBJECT).map_err(|error| broken(&error))?;
+        let maps = std::mem::take(&mut object.maps);
+        let descriptors: Vec<_> = maps
+            .iter()
+            .filter_map(|(name, map)| {
+                let fd = match name.as_str() {
+                    RINGS => rings.map.as_fd(),
+                    name => map_fd(ebpf.map(name)?).ok()?,
+                };
+                Some((name.as_str(), fd, map))
+            })
+            .collect();
+        let sections: HashSet<usize> = object
+            .functions
+            .keys()
+            .map(|(section, _)| *section)
+            .collect();
+        object
+            .relocate_maps(
+                descriptors
+                    .iter()
+                    .map(|(name, fd, map)| (*name, fd.as_raw_fd(), *map)),
+                &sections,
+            )
+            .map_err(|error| broken(&error))?;
+        object
+            .relocate_calls(&sections)
+            .map_err(|error| broken(&error))?;
+        Ok(Self(object))
+    }
+
+    /// Loads a program.
+    pub(super) fn load(&self, purpose: Purpose, name: &str) -> Result<OwnedFd, ProgramsError> {
+        let object = &self.0;
+        let function = object
+            .programs
+            .get(name)
+            .and_then(|found| object.functions.get(&found.function_key()))
+            .ok_or_else(|| ProgramsError::Object(format!("it has no program `{name}`")))?;
+        sys::load_for(purpose, name, &function.instructions, &object.license).map_err(
+            |LoadError { source, log }| ProgramsError::Rejected {
+                program: name.to_owned(),
+                reason: source,
+                log,
+            },
         )
-        .map_err(|error| broken(error.to_string()))?;
-    object
-        .relocate_calls(&sections)
-        .map_err(|error| broken(error.to_string()))?;
+    }
+}
+
+fn load_programs(relocated: &Relocated) -> Result<BTreeMap<Program, OwnedFd>, ProgramsError> {
     Program::ALL
         .into_iter()
         .map(|program| {
-            let name = program.name();
-            let function = object
-                .programs
-                .get(name)
-                .and_then(|found| object.functions.get(&found.function_key()))
-                .ok_or_else(|| broken(format!("it has no program `{name}`")))?;
-            let fd = sys::load_program(name, &function.instructions, &object.license).map_err(
-                |LoadError { source, log }| ProgramsError::Rejected {
-                    program: name.to_owned(),
-                    reason: source,
-                    log,
-                },
-            )?;
-            Ok((program, fd))
+            let loaded = relocated.load(Purpose::UprobeMulti, program.name());
+            Ok((program, loaded?))
         })
         .collect()
 }

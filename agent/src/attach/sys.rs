@@ -16,6 +16,8 @@ use aya_obj::generated::{
 
 /// Bytes of the verifier's log that are kept.
 const LOG_SIZE: usize = 1 << 20;
+/// How often a program is loaded again where a signal interrupted that.
+const INTERRUPTIONS: u32 = 10;
 /// Programs only read the map.
 const BPF_F_RDONLY_PROG: u32 = 1 << 7;
 /// The map's memory can be mapped.
@@ -95,6 +97,8 @@ pub enum Purpose {
     UprobeMulti,
     /// An iterator of the kind that the kernel's function of this number stands for.
     Iterator(u32),
+    /// The tracepoint whose function has the type of this number.
+    Tracepoint(u32),
 }
 
 /// Loads a program.
@@ -107,7 +111,15 @@ pub fn load_for(
     instructions: &[bpf_insn],
     license: &CStr,
 ) -> Result<OwnedFd, LoadError> {
-    load_with_log(purpose, name, instructions, license, &mut []).or_else(|source| {
+    let mut loaded = load_with_log(purpose, name, instructions, license, &mut []);
+    for _ in 0..INTERRUPTIONS {
+        // A signal came while the verifier was at work.
+        if !matches!(&loaded, Err(error) if error.raw_os_error() == Some(libc::EAGAIN)) {
+            break;
+        }
+        loaded = load_with_log(purpose, name, instructions, license, &mut []);
+    }
+    loaded.or_else(|source| {
         let mut log = vec![0; LOG_SIZE];
         load_with_log(purpose, name, instructions, license, &mut log).map_err(|_| {
             let end = log.iter().position(|&byte| byte == 0).unwrap_or(log.len());
@@ -137,6 +149,13 @@ fn load_with_log(
             (
                 bpf_prog_type::BPF_PROG_TYPE_TRACING,
                 bpf_attach_type::BPF_TRACE_ITER,
+            )
+        }
+        Purpose::Tracepoint(function) => {
+            load.attach_btf_id = function;
+            (
+                bpf_prog_type::BPF_PROG_TYPE_TRACING,
+                bpf_attach_type::BPF_TRACE_RAW_TP,
             )
         }
     };
@@ -204,6 +223,17 @@ fn create_array_with(name: &str, value_size: u32, entries: u32, flags: u32) -> i
         *to = from as libc::c_char;
     }
     bpf_fd(bpf_cmd::BPF_MAP_CREATE, &mut attr)
+}
+
+/// Links a program to the tracepoint that it was loaded for.
+///
+/// # Errors
+/// What the kernel said.
+pub fn create_tracepoint_link(program: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let mut attr = zeroed_attr();
+    attr.link_create.__bindgen_anon_1.prog_fd = program.as_raw_fd() as u32;
+    attr.link_create.attach_type = bpf_attach_type::BPF_TRACE_RAW_TP as u32;
+    bpf_fd(bpf_cmd::BPF_LINK_CREATE, &mut attr)
 }
 
 /// `bpf_iter_link_info` of the kernel for tasks.

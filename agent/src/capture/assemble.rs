@@ -13,12 +13,15 @@
 
 use std::collections::HashMap;
 
-use exoscope_abi::polls;
-use exoscope_abi::record::{CallRecord, LinkRecord, PolledRecord, Said};
+use exoscope_abi as abi;
+use exoscope_abi::figures::{CPU, FAULTS, MEMORY, SWITCHES};
+use exoscope_abi::record::{
+    CallRecord, LinkRecord, MeasuredRecord, PolledMeasuredRecord, PolledRecord, Said,
+};
 
 use super::decode::{ErrorText, FieldsText, Record};
 use super::expected::Expected;
-use crate::event::{Batch, Call, CallPolls, ErrorDetail, Fields, Outcome, UnmatchedExit};
+use crate::event::{Batch, Call, CallPolls, ErrorDetail, Fields, Figures, Outcome, UnmatchedExit};
 
 /// Makes events of records.
 #[derive(Debug, Default)]
@@ -51,13 +54,18 @@ impl Assembler {
     #[inline]
     pub fn push(&mut self, record: Record, batch: &mut Batch) {
         match record {
-            Record::Call(record) => self.call(&record, batch),
-            Record::Polled(record) => {
-                self.call(&record.call, batch);
-                let PolledRecord { call, polls } = record;
-                let duration_ns = call.end_ns.saturating_sub(call.start_ns);
-                batch.polls.push(call_polls(call.id, duration_ns, polls));
+            Record::Call(record) => self.call(&record, None, None, batch),
+            Record::Polled(PolledRecord { call, polls }) => {
+                self.call(&call, Some(&polls), None, batch);
             }
+            Record::Measured(MeasuredRecord { call, figures }) => {
+                self.call(&call, None, Some(&figures), batch);
+            }
+            Record::PolledMeasured(PolledMeasuredRecord {
+                call,
+                polls,
+                figures,
+            }) => self.call(&call, Some(&polls), Some(&figures), batch),
             Record::Unmatched(record) => self.unmatched(&record, batch),
             Record::Exit(_) | Record::Link(_) | Record::Error(_) => self.held.push(record),
             Record::Fields(_) if self.exits_only => self.held.push(record),
@@ -96,7 +104,11 @@ impl Assembler {
                 Record::Link(LinkRecord {
                     token, call, at_ns, ..
                 }) => self.expected.link(token, call, at_ns),
-                Record::Call(_) | Record::Polled(_) | Record::Unmatched(_) => {}
+                Record::Call(_)
+                | Record::Polled(_)
+                | Record::Measured(_)
+                | Record::PolledMeasured(_)
+                | Record::Unmatched(_) => {}
             }
         }
         self.failed
@@ -117,25 +129,37 @@ impl Assembler {
         self.malformed
     }
 
-    fn outcome(&mut self, number: u16) -> Option<Outcome> {
-        let outcome = u8::try_from(number).ok().and_then(Outcome::from_number);
+    fn outcome(&mut self, number: u8) -> Option<Outcome> {
+        let outcome = Outcome::from_number(number);
         if outcome.is_none() {
             self.malformed += 1;
         }
         outcome
     }
 
-    fn call(&mut self, record: &CallRecord, batch: &mut Batch) {
+    fn call(
+        &mut self,
+        record: &CallRecord,
+        polls: Option<&abi::polls::CallPolls>,
+        figures: Option<&abi::figures::Figures>,
+        batch: &mut Batch,
+    ) {
         let Some(outcome) = self.outcome(record.outcome) else {
             return;
         };
-        batch.calls.push(call(
-            record,
-            record.id,
-            Some(record.parent).filter(|&parent| parent != 0),
-            record.child_ns,
-            outcome,
-        ));
+        let parent = Some(record.parent).filter(|&parent| parent != 0);
+        let mut call = call(record, record.id, parent, record.child_ns, outcome);
+        let mut measured_ns = call.duration_ns;
+        if let Some(polls) = polls {
+            let polls = call_polls(call.id, call.duration_ns, *polls);
+            measured_ns = polls.polled_ns;
+            batch.polls.push(polls);
+        }
+        call.figures = match figures {
+            Some(figures) => measured(figures, measured_ns),
+            None => quiet(record.quiet, measured_ns),
+        };
+        batch.calls.push(call);
     }
 
     fn unmatched(&mut self, record: &CallRecord, batch: &mut Batch) {
@@ -175,10 +199,12 @@ fn turn_of(record: &Record) -> (u64, u8) {
         Record::Fields(text) => (text.at_ns, 0),
         Record::Link(record) => (record.at_ns, 0),
         Record::Error(text) if text.said != Said::AtEnd => (text.at_ns, 0),
-        Record::Call(record) | Record::Exit(record) | Record::Unmatched(record) => {
-            (record.end_ns, 1)
-        }
-        Record::Polled(record) => (record.call.end_ns, 1),
+        Record::Call(call)
+        | Record::Exit(call)
+        | Record::Unmatched(call)
+        | Record::Polled(PolledRecord { call, .. })
+        | Record::Measured(MeasuredRecord { call, .. })
+        | Record::PolledMeasured(PolledMeasuredRecord { call, .. }) => (call.end_ns, 1),
         Record::Error(text) => (text.at_ns, 2),
     }
 }
@@ -201,17 +227,74 @@ fn call(
         self_ns: duration_ns.saturating_sub(child_ns),
         outcome,
         items: record.items.checked_sub(1),
+        figures: Figures::default(),
     }
 }
 
 /// The polls of a call, within its duration.
-pub fn call_polls(call: u64, duration_ns: u64, polls: polls::CallPolls) -> CallPolls {
+pub fn call_polls(call: u64, duration_ns: u64, polls: abi::polls::CallPolls) -> CallPolls {
     let polled_ns = polls.polled_ns.min(duration_ns);
     CallPolls {
         call,
         polls: polls.polls,
         polled_ns,
         ready_ns: polls.ready_ns.min(duration_ns - polled_ns),
+    }
+}
+
+/// The figures of a call during which nothing happened: it was on a CPU for all of `measured_ns`.
+fn quiet(known: u8, measured_ns: u64) -> Figures {
+    let known = u32::from(known);
+    Figures {
+        known,
+        cpu_ns: if known & CPU != 0 { measured_ns } else { 0 },
+        ..Figures::default()
+    }
+}
+
+/// The figures of a call of `measured_ns`.
+///
+/// Two clocks tell of the time off the CPU: how much there was, and how much of it the thread waited for
+/// a CPU. A thread that never waited for anything else has spent all of it so.
+fn measured(figures: &abi::figures::Figures, measured_ns: u64) -> Figures {
+    let known = |flag, figure| {
+        if figures.known & flag == flag {
+            figure
+        } else {
+            0
+        }
+    };
+    let mut all_known = figures.known;
+    let switches = figures.voluntary_switches | figures.involuntary_switches;
+    if all_known & SWITCHES != 0 && switches != 0 && figures.off_ns == 0 {
+        // Its thread left the CPU and nobody saw it: better nothing than a wrong number.
+        all_known &= !CPU;
+    }
+    let off_ns = known(CPU, figures.off_ns).min(measured_ns);
+    let runqueue_ns = if figures.known & SWITCHES != 0 && figures.voluntary_switches == 0 {
+        off_ns
+    } else {
+        figures.runqueue_ns.min(off_ns)
+    };
+    let count = |flag, count| known(flag, u64::from(count)) as u32;
+    Figures {
+        known: all_known,
+        cpu_ns: if all_known & CPU != 0 {
+            measured_ns - off_ns
+        } else {
+            0
+        },
+        runqueue_ns,
+        blocked_ns: off_ns - runqueue_ns,
+        minor_faults: count(FAULTS, figures.minor_faults),
+        major_faults: count(FAULTS, figures.major_faults),
+        voluntary_switches: count(SWITCHES, figures.voluntary_switches),
+        involuntary_switches: count(SWITCHES, figures.involuntary_switches),
+        rss_delta_bytes: if figures.known & MEMORY != 0 {
+            i64::from(figures.rss_pages) * rustix::param::page_size() as i64
+        } else {
+            0
+        },
     }
 }
 
@@ -243,6 +326,7 @@ mod tests {
         Record::Exit(CallRecord {
             kind: RecordKind::Exit as u16,
             outcome: 0,
+            quiet: 0,
             function: 0,
             id: address,
             parent,

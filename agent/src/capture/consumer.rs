@@ -11,10 +11,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::assemble::{Assembler, call_polls};
-use super::decode::{Record, decode};
+use super::decode::decode;
 use super::ring::Ring;
 use super::shared::Shared;
-use crate::event::{Batch, Call, OpenCall, Outcome, SessionLosses};
+use crate::event::{Batch, Call, Figures, OpenCall, Outcome, SessionLosses};
 
 /// Records in one batch at most.
 const BATCH_RECORDS: usize = 1 << 16;
@@ -171,9 +171,7 @@ impl Consumer {
             let mut last_end = 0;
             let taken = ring.drain(share, |bytes| match decode(bytes) {
                 Some(record) => {
-                    if let Record::Exit(record) | Record::Call(record) = &record {
-                        last_end = record.end_ns;
-                    }
+                    last_end = record.call().map_or(last_end, |call| call.end_ns);
                     self.assembler.push(record, batch);
                 }
                 None => self.malformed += 1,
@@ -225,6 +223,7 @@ fn ended(call: &OpenCall, outcome: Outcome, end_ns: u64) -> Call {
         self_ns: duration_ns.saturating_sub(call.child_ns_at(end_ns)),
         outcome,
         items: None,
+        figures: Figures::default(),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use exoscope_abi::record::{
     CallRecord, ErrorRecord, FIELDS_HEADER_LEN, FIELDS_ROOM, FIELDS_ROOM_SMALL, KIND_LEN,
-    LinkRecord, MESSAGE_LEN, PolledRecord, RecordKind, Said,
+    LinkRecord, MESSAGE_LEN, MeasuredRecord, PolledMeasuredRecord, PolledRecord, RecordKind, Said,
 };
 
 use super::fields;
@@ -14,6 +14,10 @@ pub enum Record {
     Call(CallRecord),
     /// A call that was seen whole, with what is known of its polls.
     Polled(PolledRecord),
+    /// A call that was seen whole, with figures.
+    Measured(MeasuredRecord),
+    /// Both.
+    PolledMeasured(PolledMeasuredRecord),
     /// A call of which the end was seen, and the start taken by the target.
     Exit(CallRecord),
     /// An end without a beginning.
@@ -24,6 +28,21 @@ pub enum Record {
     Fields(Box<FieldsText>),
     /// A token stands for a call.
     Link(LinkRecord),
+}
+
+impl Record {
+    /// The call that ended with it.
+    pub const fn call(&self) -> Option<&CallRecord> {
+        match self {
+            Self::Call(call)
+            | Self::Polled(PolledRecord { call, .. })
+            | Self::Measured(MeasuredRecord { call, .. })
+            | Self::PolledMeasured(PolledMeasuredRecord { call, .. })
+            | Self::Exit(call)
+            | Self::Unmatched(call) => Some(call),
+            Self::Error(_) | Self::Fields(_) | Self::Link(_) => None,
+        }
+    }
 }
 
 /// What an error said, as text.
@@ -60,6 +79,8 @@ pub struct FieldsText {
 pub fn decode(bytes: &[u8]) -> Option<Record> {
     const CALL: u16 = RecordKind::Call as u16;
     const POLLED: u16 = RecordKind::Polled as u16;
+    const MEASURED: u16 = RecordKind::Measured as u16;
+    const POLLED_MEASURED: u16 = RecordKind::PolledMeasured as u16;
     const EXIT: u16 = RecordKind::Exit as u16;
     const UNMATCHED: u16 = RecordKind::Unmatched as u16;
     const ERROR: u16 = RecordKind::Error as u16;
@@ -68,6 +89,8 @@ pub fn decode(bytes: &[u8]) -> Option<Record> {
     match u16::from_ne_bytes(*bytes.first_chunk()?) {
         CALL => decode_call(bytes).map(Record::Call),
         POLLED => decode_polled(bytes),
+        MEASURED => decode_measured(bytes),
+        POLLED_MEASURED => decode_polled_measured(bytes),
         EXIT => decode_call(bytes).map(Record::Exit),
         UNMATCHED => decode_call(bytes).map(Record::Unmatched),
         ERROR => decode_error(bytes),
@@ -89,6 +112,20 @@ fn decode_polled(bytes: &[u8]) -> Option<Record> {
     // SAFETY: as in `decode_call`.
     let record = unsafe { bytes.as_ptr().cast::<PolledRecord>().read_unaligned() };
     Some(Record::Polled(record))
+}
+
+fn decode_measured(bytes: &[u8]) -> Option<Record> {
+    let bytes: &[u8; size_of::<MeasuredRecord>()] = bytes.try_into().ok()?;
+    // SAFETY: as in `decode_call`.
+    let record = unsafe { bytes.as_ptr().cast::<MeasuredRecord>().read_unaligned() };
+    Some(Record::Measured(record))
+}
+
+fn decode_polled_measured(bytes: &[u8]) -> Option<Record> {
+    let bytes: &[u8; size_of::<PolledMeasuredRecord>()] = bytes.try_into().ok()?;
+    let record = bytes.as_ptr().cast::<PolledMeasuredRecord>();
+    // SAFETY: as in `decode_call`.
+    Some(Record::PolledMeasured(unsafe { record.read_unaligned() }))
 }
 
 fn decode_link(bytes: &[u8]) -> Option<Record> {
@@ -162,7 +199,7 @@ mod tests {
     #[test]
     fn odd_lengths_and_kinds_are_refused() {
         for len in 0..200 {
-            for kind in 0..10_u16 {
+            for kind in 0..12_u16 {
                 let mut bytes = vec![0; len];
                 bytes
                     .iter_mut()
@@ -170,6 +207,9 @@ mod tests {
                     .for_each(|(to, from)| *to = from);
                 let fits = len == size_of::<CallRecord>() && (1..=3).contains(&kind)
                     || len == size_of::<PolledRecord>() && kind == RecordKind::Polled as u16
+                    || len == size_of::<MeasuredRecord>() && kind == RecordKind::Measured as u16
+                    || len == size_of::<PolledMeasuredRecord>()
+                        && kind == RecordKind::PolledMeasured as u16
                     || len == size_of::<LinkRecord>() && kind == RecordKind::Link as u16;
                 assert_eq!(decode(&bytes).is_some(), fits, "{len} bytes of kind {kind}");
             }

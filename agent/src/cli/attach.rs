@@ -9,6 +9,7 @@ use clap::{Parser, ValueEnum};
 
 use super::{LOST, Usage};
 use crate::attach::Capture;
+use crate::attach::call_stats::{CallStat, CallStats};
 use crate::attach::programs::DEFAULT_RING_BYTES;
 use crate::attach::sampling::Sampling;
 use crate::session::{self, Markers, Options};
@@ -75,6 +76,18 @@ pub struct CaptureArgs {
     /// time that a thread of the target leaves a CPU.
     #[arg(long, requires = "sample")]
     off_cpu: bool,
+    /// What the kernel is asked about every call, as a list: `cpu` (time on a CPU, waiting for one, and
+    /// blocked), `faults`, `memory` (of the process) and `switches`; `none` costs least. Futures and
+    /// streams have these stats only with --polls, then summed over their polls. Not with --capture
+    /// exits.
+    #[arg(
+        long,
+        value_name = "STATS",
+        value_enum,
+        value_delimiter = ',',
+        default_value = "cpu,faults,memory,switches"
+    )]
+    call_stats: Vec<StatArg>,
     /// Memory of all ring buffers together, for example 64MiB.
     #[arg(long, value_name = "BYTES", default_value_t = bytesize::ByteSize(DEFAULT_RING_BYTES))]
     ring_size: bytesize::ByteSize,
@@ -140,6 +153,42 @@ enum CaptureMode {
     Exits,
 }
 
+/// What `--call-stats` takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum StatArg {
+    Cpu,
+    Faults,
+    Memory,
+    Switches,
+    None,
+}
+
+impl StatArg {
+    const fn stat(self) -> Option<CallStat> {
+        match self {
+            Self::Cpu => Some(CallStat::Cpu),
+            Self::Faults => Some(CallStat::Faults),
+            Self::Memory => Some(CallStat::Memory),
+            Self::Switches => Some(CallStat::Switches),
+            Self::None => None,
+        }
+    }
+}
+
+/// The stats of a list.
+///
+/// # Errors
+/// Where it says none and some.
+fn call_stats(list: &[StatArg]) -> Result<CallStats> {
+    let stats: CallStats = list.iter().filter_map(|arg| arg.stat()).collect();
+    if list.contains(&StatArg::None) && stats != CallStats::NONE {
+        bail!(Usage(
+            "--call-stats takes `none` alone, or a list without it"
+        ));
+    }
+    Ok(stats)
+}
+
 impl CaptureArgs {
     /// The options of a session.
     ///
@@ -170,6 +219,7 @@ impl CaptureArgs {
             },
             spool_folder: self.spool_dir.as_deref().map(absolute_folder).transpose()?,
             spool_bytes: self.spool_size.as_u64(),
+            call_stats: call_stats(&self.call_stats)?,
             stats_interval: self.stats_interval.0,
             duration: self.duration,
             quiet: self.quiet,

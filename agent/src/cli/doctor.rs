@@ -32,6 +32,7 @@ pub fn doctor(args: &Args) -> Result<ExitCode> {
         .all(|check| !check.required || check.result.is_ok());
     if able {
         checks.push(checks::sampling());
+        checks.extend(checks::call_stats());
     }
     let self_test = able.then(|| SelfTest::run(true));
     let works =

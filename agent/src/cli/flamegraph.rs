@@ -67,11 +67,12 @@ impl By {
         match self {
             Self::Wall => "holds no call that took any time",
             Self::Cpu => {
-                "has no call whose CPU time is known; draw it --by wall, or capture with --sample \
-                 and draw it --by samples"
+                "has no call whose CPU time is known; capture with --call-stats cpu (which is the \
+                 default) and futures with --polls, or draw it --by wall"
             }
             Self::Blocked => {
-                "has no call of which it is known that it was blocked; draw it --by wall"
+                "has no call of which it is known that it was blocked; capture with --call-stats \
+                 cpu (which is the default) and futures with --polls, or draw it --by wall"
             }
             Self::Samples => "holds no samples; capture with --sample 99",
             Self::OffCpu => {

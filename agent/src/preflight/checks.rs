@@ -6,11 +6,12 @@ use std::path::Path;
 use aya_obj::generated::bpf_insn;
 use caps::{CapSet, Capability};
 
+use crate::attach::call_stats::{CallStat, CallStats};
 use crate::attach::programs::{Programs, Settings};
 use crate::attach::sampling::Sampling;
 use crate::attach::sys::{self, LoadError};
+use crate::kernel_types::{BTF, KernelTypes};
 use crate::sample::THREAD_POINTER;
-use crate::sample::btf::Btf;
 
 /// One thing that capture needs or profits from.
 #[derive(Clone, Debug)]
@@ -85,15 +86,57 @@ fn try_sampling() -> Result<String, Problem> {
              processes of the machine (CAP_PERFMON), which containers often forbid",
         ));
     }
-    let pointer = Btf::of_kernel().and_then(|btf| btf.offset("task_struct", THREAD_POINTER));
-    Ok(match pointer {
-        Some(_) => {
-            "stacks of running and waiting threads can be taken, with their calls".to_owned()
-        }
-        None => "stacks of running threads can be taken; which call they are in, a kernel with \
+    let types = KernelTypes::of_this_kernel();
+    Ok(
+        match types.and_then(|types| types.member("task_struct", THREAD_POINTER)) {
+            Ok(_) => {
+                "stacks of running and waiting threads can be taken, with their calls".to_owned()
+            }
+            Err(_) => {
+                "stacks of running threads can be taken; which call they are in, a kernel with \
                  CONFIG_DEBUG_INFO_BTF would tell"
-            .to_owned(),
-    })
+                    .to_owned()
+            }
+        },
+    )
+}
+
+/// What the kernel can tell of every call, one check a stat; to find out loads all programs.
+pub fn call_stats() -> Vec<Check> {
+    let settings = Settings {
+        call_stats: CallStats::ALL,
+        ring_bytes: 0,
+        ..Settings::default()
+    };
+    let programs = Programs::load(&settings);
+    let lack = |stat| match &programs {
+        Ok(programs) => {
+            let mut lacking = programs.lacking().iter();
+            lacking.find_map(|(lacks, why)| (*lacks == stat).then(|| why.clone()))
+        }
+        Err(error) => Some(error.to_string()),
+    };
+    let check = |stat: CallStat| Check {
+        name: name_of(stat),
+        required: false,
+        result: match lack(stat) {
+            None => Ok(format!("{} of every call", stat.what())),
+            Some(why) => Err(Problem::new(
+                format!("{} of every call: {why}", stat.what()),
+                "calls are captured all the same, and these columns are NULL",
+            )),
+        },
+    };
+    CallStat::ALL.map(check).into()
+}
+
+const fn name_of(stat: CallStat) -> &'static str {
+    match stat {
+        CallStat::Cpu => "call cpu",
+        CallStat::Faults => "call faults",
+        CallStat::Memory => "call memory",
+        CallStat::Switches => "call switches",
+    }
 }
 
 /// Fails with one sentence about the first thing that capture can't do without.
@@ -188,9 +231,6 @@ fn uprobe_multi() -> Result<String, Problem> {
         )),
     }
 }
-
-/// Where the kernel describes its types.
-const BTF: &str = "/sys/kernel/btf/vmlinux";
 
 fn btf() -> Result<String, Problem> {
     if Path::new(BTF).exists() {

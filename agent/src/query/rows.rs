@@ -103,8 +103,20 @@ row! {
         p99_ns: Option<i64>,
         /// Longest, nanoseconds.
         max_ns: Option<i64>,
-        /// CPU time, nanoseconds.
+        /// Sum of the times on a CPU, nanoseconds; this and the next two: of `cpu_calls`.
         cpu_ns: Option<i64>,
+        /// Sum of the times waiting for a CPU, nanoseconds.
+        runqueue_ns: Option<i64>,
+        /// Sum of the times waiting for something else, nanoseconds.
+        blocked_ns: Option<i64>,
+        /// Page faults without reading; this and the next one: of `fault_calls`.
+        minor_faults: Option<i64>,
+        /// Page faults that read.
+        major_faults: Option<i64>,
+        /// Calls of which the times are known.
+        cpu_calls: i64,
+        /// Calls of which the faults are known.
+        fault_calls: i64,
     }
 }
 
@@ -157,18 +169,22 @@ row! {
         ready_ns: Option<i64>,
         /// Nanoseconds in which it was neither polled nor ready.
         suspended_ns: Option<i64>,
-        /// Nanoseconds on a CPU.
+        /// Nanoseconds on a CPU. What follows, this included, is `None` where it is not known.
         cpu_ns: Option<i64>,
         /// Nanoseconds waiting for a CPU.
         runqueue_ns: Option<i64>,
-        /// Nanoseconds blocked.
+        /// Nanoseconds waiting for something else.
         blocked_ns: Option<i64>,
-        /// Page faults without reading.
+        /// Page faults of the thread without reading.
         minor_faults: Option<i64>,
-        /// Page faults that read.
+        /// Page faults of the thread that read.
         major_faults: Option<i64>,
-        /// Change of resident memory, bytes.
+        /// Bytes by which the resident memory of the process grew meanwhile.
         rss_delta_bytes: Option<i64>,
+        /// Switches from the thread to another one because it waited.
+        voluntary_switches: Option<i64>,
+        /// Switches from the thread to another one because its turn was over.
+        involuntary_switches: Option<i64>,
     }
 }
 

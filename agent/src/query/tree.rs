@@ -164,25 +164,27 @@ impl Database {
     }
 
     fn grow(&self, parents: &HashSet<i64>, figure: Figure) -> rusqlite::Result<Forest> {
-        let column = match figure {
-            Figure::Wall => None,
-            Figure::Cpu => Some("cpu_ns"),
-            Figure::Blocked => Some("blocked_ns"),
-        };
-        let sql = match column {
-            None => "SELECT call_id, call_id - parent_step, function_id, duration_ns,
-                            coalesce(self_ns, duration_ns), outcome FROM call"
-                .to_owned(),
-            Some(column) => format!(
-                "SELECT call_id, parent_id, function_id, figure, figure, 0 FROM (
-                   SELECT *, coalesce({column}, 0) AS figure FROM calls)"
-            ),
+        let sql = match figure {
+            Figure::Wall => {
+                "SELECT call_id, call_id - parent_step, function_id, duration_ns,
+                   coalesce(self_ns, duration_ns), outcome FROM call"
+            }
+            Figure::Cpu => {
+                "SELECT call_id, call_id - parent_step, function_id, figure, figure, outcome FROM (
+                   SELECT call.*, coalesce(coalesce(polled_ns, duration_ns) - runqueue_ns - blocked_ns, 0)
+                     AS figure
+                   FROM call LEFT JOIN call_polls USING (call_id))"
+            }
+            Figure::Blocked => {
+                "SELECT call_id, call_id - parent_step, function_id, figure, figure, outcome FROM (
+                   SELECT *, coalesce(blocked_ns, 0) AS figure FROM call)"
+            }
         };
         let mut forest = Forest {
-            shares_are_computed: column.is_some(),
+            shares_are_computed: figure != Figure::Wall,
             ..Forest::default()
         };
-        let mut statement = self.connection.prepare(&sql)?;
+        let mut statement = self.connection.prepare(sql)?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
             let parent: Option<i64> = row.get(1)?;

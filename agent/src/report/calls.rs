@@ -7,7 +7,9 @@ use anyhow::Result;
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use exoscope_abi::Outcome;
 
-use super::human::{count, duration, printable, time_of_day};
+use super::human::{
+    change, count, counted, duration, faults, maybe_duration, printable, time_of_day,
+};
 use super::table::{Layout, Table};
 use super::terminal_width;
 use crate::query::filter::CallFilter;
@@ -88,6 +90,7 @@ fn write_text(database: &Database, filter: &CallFilter, out: &mut dyn Write) -> 
         ("thread", Layout::Number),
         ("function", Layout::Text),
         ("error", Layout::Text),
+        ("kernel", Layout::Text),
         ("polls", Layout::Text),
         ("fields", Layout::Text),
     ];
@@ -116,9 +119,26 @@ fn cells(call: &CallRow) -> Vec<String> {
         call.tid.to_string(),
         printable(&call.function),
         call.error.as_deref().map_or_else(String::new, printable),
+        figures(call),
         polls(call),
         fields(call),
     ]
+}
+
+/// What the kernel counted, as a person reads it: what is known of it.
+fn figures(call: &CallRow) -> String {
+    let known = |text: String, what: &str| (text != "-").then(|| format!("{text} {what}"));
+    let faults = faults(call.minor_faults, call.major_faults);
+    let switches = || Some(call.voluntary_switches? + call.involuntary_switches?);
+    let parts = [
+        known(maybe_duration(call.cpu_ns), "CPU"),
+        known(maybe_duration(call.runqueue_ns), "run queue"),
+        known(maybe_duration(call.blocked_ns), "blocked"),
+        known(faults, "faults"),
+        switches().map(|switches| counted(switches, "switch", "switches")),
+        known(change(call.rss_delta_bytes), "memory"),
+    ];
+    parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
 /// How often it was polled, and how its time was split, as a person reads it.

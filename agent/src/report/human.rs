@@ -28,6 +28,42 @@ pub fn maybe_duration(ns: Option<i64>) -> String {
     ns.map_or_else(|| "-".to_owned(), duration)
 }
 
+/// Page faults, with those that read in words: `12`, `12 + 3 disk`; `-` where they are not known.
+pub fn faults(minor: Option<i64>, major: Option<i64>) -> String {
+    match (minor, major) {
+        (Some(minor), None | Some(0)) => count(minor),
+        (Some(minor), Some(major)) => format!("{} + {} disk", count(minor), count(major)),
+        (None, _) => "-".to_owned(),
+    }
+}
+
+/// Bytes that came or went, with three digits and a unit: `+1.05 MB`, `-4.10 kB`, `0`; `-` where they are
+/// not known.
+pub fn change(bytes: Option<i64>) -> String {
+    let Some(bytes) = bytes else {
+        return "-".to_owned();
+    };
+    let units = ["B", "kB", "MB", "GB", "TB"];
+    let (mut value, mut unit) = (bytes.unsigned_abs() as f64, 0);
+    while value >= 999.5 && unit + 1 < units.len() {
+        (value, unit) = (value / 1000.0, unit + 1);
+    }
+    let digits = match value {
+        _ if unit == 0 => 0,
+        small if small < 9.995 => 2,
+        middle if middle < 99.95 => 1,
+        _ => 0,
+    };
+    match bytes {
+        0 => "0".to_owned(),
+        _ => format!(
+            "{}{value:.digits$} {}",
+            if bytes < 0 { '-' } else { '+' },
+            units[unit]
+        ),
+    }
+}
+
 /// Three digits of a duration between a microsecond and a minute.
 fn scaled(ns: u64) -> String {
     let units = [(1_000, "µs"), (1_000_000, "ms"), (NS_PER_S, "s")];
@@ -136,6 +172,18 @@ mod tests {
         assert_eq!(
             [share(0, 0), share(1, 250), share(2, 3)],
             ["0.0 %", "0.4 %", "67 %"]
+        );
+        assert_eq!(
+            [0, 4096, -1_048_576, 200_000_000, 999_600].map(|bytes| change(Some(bytes))),
+            ["0", "+4.10 kB", "-1.05 MB", "+200 MB", "+1.00 MB"]
+        );
+        assert_eq!(
+            [
+                faults(Some(1_200), Some(0)),
+                faults(Some(0), Some(3)),
+                faults(None, None)
+            ],
+            ["1,200", "0 + 3 disk", "-"]
         );
         assert_eq!(counted(1, "call", "calls"), "1 call");
         assert_eq!(counted(1_000, "call", "calls"), "1,000 calls");

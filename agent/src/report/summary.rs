@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use serde::Serialize;
 
-use super::human::{count, counted, duration, maybe_duration, printable, share};
+use super::human::{count, counted, duration, faults, maybe_duration, printable, share};
 use super::table::{Layout, Table};
 use super::{process, terminal_width, write_json};
 use crate::query::rows::{
@@ -293,6 +293,21 @@ const COLUMNS: &[Column] = &[
         "CPU",
         |row| row.cpu_ns.is_some(),
         |row| maybe_duration(row.cpu_ns),
+    ),
+    Column::if_used(
+        "run queue",
+        |row| row.runqueue_ns.is_some(),
+        |row| maybe_duration(row.runqueue_ns),
+    ),
+    Column::if_used(
+        "blocked",
+        |row| row.blocked_ns.is_some(),
+        |row| maybe_duration(row.blocked_ns),
+    ),
+    Column::if_used(
+        "faults",
+        |row| row.minor_faults.is_some(),
+        |row| faults(row.minor_faults, row.major_faults),
     ),
 ];
 

@@ -136,7 +136,7 @@ fn calls_are_listed_as_text_and_json() {
     let (_folder, path) = folder();
     finished(&path, 0);
     let expected = "\
-call  parent  start (UTC)      duration    self  outcome  thread  function  error      polls  fields
+call  parent  start (UTC)      duration    self  outcome  thread  function  error      kernel  polls  fields
 1001       -  22:13:20.001001   2.00 ms   90 ns  err          77  app::b    no\\nspace
  999       -  22:13:20.000999    999 µs  500 µs  ok           77  app::a
 ";

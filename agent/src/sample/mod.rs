@@ -11,7 +11,6 @@
 //! ([`chains`]). That is exact for functions and futures alike, costs the target nothing, and needs
 //! the table of open calls: with `--capture exits` no sample has a call.
 
-pub mod btf;
 pub mod chains;
 pub mod debug_file;
 pub mod decode;
@@ -30,9 +29,9 @@ use exoscope_abi::sample::{ChainPlace, SampleSettings};
 use crate::attach::sampling::{SampleMaps, Sampling};
 use crate::capture::consumer::monotonic_ns;
 use crate::event::{Batch, Sample, Samples};
+use crate::kernel_types::{BTF, KernelTypes};
 use crate::session::binaries::Module;
 use crate::target::process::Target;
-use btf::Btf;
 use chains::{Chains, Known};
 use decode::{RawSample, absent, decode};
 use memory_map::MemoryMap;
@@ -48,10 +47,10 @@ const MAP_PAUSE: Duration = Duration::from_secs(1);
 
 /// Where `task_struct` has a thread's pointer, by which its thread-local variables are found.
 #[cfg(target_arch = "x86_64")]
-pub const THREAD_POINTER: &[&str] = &["thread", "fsbase"];
+pub const THREAD_POINTER: &str = "thread.fsbase";
 /// Where `task_struct` has a thread's pointer, by which its thread-local variables are found.
 #[cfg(target_arch = "aarch64")]
-pub const THREAD_POINTER: &[&str] = &["thread", "uw", "tp_value"];
+pub const THREAD_POINTER: &str = "thread.uw.tp_value";
 
 /// Takes samples of one target.
 pub struct Sampler {
@@ -88,15 +87,18 @@ impl Sampler {
         with_calls: bool,
     ) -> Result<Self> {
         let identity = Identity::of(pid)?;
-        let kernel = Btf::of_kernel();
-        let offset = |path| kernel.as_ref()?.offset("task_struct", path);
+        let kernel = KernelTypes::of_this_kernel().ok();
+        let offset = |path| {
+            let member = kernel.as_ref()?.member("task_struct", path).ok()?;
+            Some(u64::from(member.offset))
+        };
         let thread_pointer = with_calls.then(|| offset(THREAD_POINTER)).flatten();
-        let task_number = sampling.off_cpu.then(|| offset(&["pid"]));
+        let task_number = sampling.off_cpu.then(|| offset("pid"));
         if task_number == Some(None) {
             bail!(
                 "can't follow threads that leave a CPU: the kernel does not describe its types \
                  ({} is missing); leave out --off-cpu",
-                btf::PATH
+                BTF
             );
         }
         let settings = SampleSettings {

@@ -17,6 +17,7 @@ use tokio::sync::oneshot;
 
 use super::binaries::Module;
 use super::writer::Writer;
+use crate::attach::call_stats::{CallStat, CallStats};
 use crate::attach::programs::{Programs, Settings};
 use crate::attach::sampling::{SampleMaps, Sampling};
 use crate::attach::{BinaryPlan, Capture, Links, MarkerByte};
@@ -56,6 +57,8 @@ pub struct Plan<'a> {
     pub sampling: Sampling,
     /// Bytes of the spool at most.
     pub spool_bytes: u64,
+    /// What the kernel is asked about every call; in `exits` mode nothing.
+    pub call_stats: CallStats,
 }
 
 /// What was attached to one module.
@@ -99,6 +102,10 @@ impl Attachment {
             polls: plan.polls,
             ring_bytes: plan.ring_bytes,
             sampling: plan.sampling,
+            call_stats: match plan.capture {
+                Capture::Full => plan.call_stats,
+                _ => CallStats::NONE,
+            },
             ..Settings::default()
         })?;
         Ok(Self {
@@ -129,6 +136,11 @@ impl Attachment {
     fn rings(&self) -> Result<Vec<Ring>> {
         let rings = self.programs.rings();
         Ring::map_all(rings.map.as_fd(), rings.size, rings.cpus).context("can't map the rings")
+    }
+
+    /// The stats of calls that were wanted and that the kernel can't tell, with the reasons.
+    pub fn lacking(&self) -> &[(CallStat, String)] {
+        self.programs.lacking()
     }
 
     /// The table of open calls.

@@ -17,6 +17,7 @@ use clap::ValueEnum;
 use exoscope_abi::Phase;
 use serde::Serialize;
 
+use crate::attach::call_stats::CallStats;
 use crate::attach::sampling::Sampling;
 use crate::attach::{Capture, MarkerByte};
 use crate::event::{AgentEvent, Function, Level, OpenCall, Outcome};
@@ -71,6 +72,8 @@ pub struct Options {
     pub spool_folder: Option<PathBuf>,
     /// Bytes of the spool at most.
     pub spool_bytes: u64,
+    /// What the kernel is asked about every call: with [`Capture::Full`] only.
+    pub call_stats: CallStats,
     /// How often process and threads are sampled, if at all.
     pub stats_interval: Option<Duration>,
     /// How long at most.
@@ -174,6 +177,7 @@ pub fn in_flight(target: &Target, duration: Duration) -> Result<Vec<(Function, O
         ring_bytes: 0,
         sampling: Sampling::default(),
         spool_bytes: 0,
+        call_stats: CallStats::NONE,
     };
     let mut attachment = Attachment::load(&plan, &modules)?;
     for module in &modules {
@@ -288,6 +292,7 @@ impl<'a> Session<'a> {
             session.say(&sentence);
         }
         session.tell_attached(&attached);
+        session.tell_lacking();
         Ok(session)
     }
 
@@ -302,6 +307,7 @@ impl<'a> Session<'a> {
             ring_bytes: options.ring_bytes,
             sampling: options.sampling,
             spool_bytes: options.spool_bytes,
+            call_stats: options.call_stats,
         }
     }
 
@@ -339,6 +345,18 @@ impl<'a> Session<'a> {
             events.push(AgentEvent::now(Level::Warning, kind, warning));
         }
         self.engine.record(events);
+    }
+
+    /// Says and records what the kernel can't tell of calls.
+    fn tell_lacking(&self) {
+        let lacking = self.engine.attachment.lacking().iter();
+        let events = lacking.map(|(stat, why)| {
+            let what = stat.what();
+            let sentence = format!("calls are captured without {what}: {why}");
+            self.say(&format!("warning: {sentence}"));
+            AgentEvent::now(Level::Warning, "call_stats", sentence)
+        });
+        self.engine.record(events.collect());
     }
 
     /// Has a sample taken, where that is asked for.

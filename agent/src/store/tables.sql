@@ -67,7 +67,14 @@ CREATE TABLE call (
   start INTEGER NOT NULL,          -- nanoseconds since the session's started_ns
   duration_ns INTEGER NOT NULL,
   self_ns INTEGER,                 -- NULL where it equals duration_ns
-  outcome INTEGER NOT NULL         -- 0 ok, 1 err, 2 panic, 3 cancelled, 4 unfinished, 5 target_died
+  outcome INTEGER NOT NULL,        -- 0 ok, 1 err, 2 panic, 3 cancelled, 4 unfinished, 5 target_died
+  -- What the kernel counted meanwhile; NULL where it is not known. What is neither waiting for a CPU nor
+  -- blocked, of the duration or (call_polls) of the time in polls, is time on a CPU.
+  runqueue_ns INTEGER,
+  blocked_ns INTEGER,
+  faults INTEGER,                  -- minor ones, and 2³² times the major ones
+  switches INTEGER,                -- voluntary ones, and 2³² times the involuntary ones
+  rss_delta_bytes INTEGER
 ) STRICT;
 
 -- The calls that ended in an error or a panic once more: what `errors` is computed from.
@@ -159,6 +166,13 @@ CREATE TABLE function_stat (
   self_ns INTEGER NOT NULL,
   min_ns INTEGER NOT NULL,
   max_ns INTEGER NOT NULL,
+  cpu_calls INTEGER NOT NULL,      -- calls of which the next three are known
+  cpu_ns INTEGER NOT NULL,
+  runqueue_ns INTEGER NOT NULL,
+  blocked_ns INTEGER NOT NULL,
+  fault_calls INTEGER NOT NULL,    -- calls of which the next two are known
+  minor_faults INTEGER NOT NULL,
+  major_faults INTEGER NOT NULL,
   PRIMARY KEY (function_id, session_id)
 ) STRICT, WITHOUT ROWID;
 

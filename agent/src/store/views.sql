@@ -17,6 +17,15 @@ FROM process;
 -- Of a call that was cancelled it is the last item that was an error; of one that was open at the end,
 -- a panic that had begun in it, or else such an item. A panic that a call caught is not shown.
 -- With --capture exits a call that never ended has no row, and those that it made have no parent.
+--
+-- cpu_ns (on a CPU), runqueue_ns (waiting for one) and blocked_ns (waiting for anything else) are of the
+-- thread, and add up to duration_ns. So are faults and switches. rss_delta_bytes is of the whole process:
+-- by how much its resident memory grew during the call, whoever used it. Calls inside the call are part of
+-- all of them. Calls that run in turns are different: while a future waits, its thread does other things.
+-- For futures and streams these columns are sums over polls with --polls, so that cpu_ns, runqueue_ns and
+-- blocked_ns add up to polled_ns, and else NULL; for iterators, NULL. NULL as well: calls that moved to
+-- another thread, calls that were open at the end of the session, what --call-stats left out or the
+-- kernel can't tell, and all of --capture exits.
 CREATE VIEW calls AS
 SELECT
   c.call_id,
@@ -36,12 +45,12 @@ SELECT
     WHEN 4 THEN 'unfinished' WHEN 5 THEN 'target_died' END AS outcome,
   coalesce(message.text, kind.text) AS error,
   fields.fields,
-  NULL AS cpu_ns,
-  NULL AS runqueue_ns,
-  NULL AS blocked_ns,
-  NULL AS minor_faults,
-  NULL AS major_faults,
-  NULL AS rss_delta_bytes,
+  coalesce(polls.polled_ns, c.duration_ns) - c.runqueue_ns - c.blocked_ns AS cpu_ns,
+  c.runqueue_ns,
+  c.blocked_ns,
+  c.faults & 4294967295 AS minor_faults,
+  c.faults >> 32 AS major_faults,
+  c.rss_delta_bytes,
   coalesce(c.self_ns, c.duration_ns) AS self_ns,
   kind.text AS error_kind,
   d.truncated AS error_truncated,
@@ -51,6 +60,8 @@ SELECT
   polls.polled_ns,
   polls.ready_ns,
   c.duration_ns - polls.polled_ns - polls.ready_ns AS suspended_ns,
+  c.switches & 4294967295 AS voluntary_switches,
+  c.switches >> 32 AS involuntary_switches,
   c.function_id
 FROM session s
 JOIN call c ON c.call_id > s.call_base AND c.call_id <= s.call_last
@@ -69,12 +80,17 @@ LEFT JOIN call_polls polls ON polls.call_id = c.call_id;
 -- total_ns and self_ns are plain sums over all rows of the function: a recursive call counts in the
 -- total of its outer ones and again in its own. Calls that were open at the end of the session
 -- count with the time they had lasted by then. A percentile is the smallest duration that so many
--- per cent of the calls did not exceed, at most 0.4 % off.
+-- per cent of the calls did not exceed, at most 0.4 % off. What the kernel counted is summed over the calls
+-- of which it is known: cpu_calls and fault_calls say how many those are, and where there are none, the
+-- sums are NULL.
 CREATE VIEW functions AS
 WITH stat AS (
   SELECT function_id, sum(calls) AS calls, sum(ok) AS ok, sum(err) AS err, sum(panic) AS panic,
     sum(cancelled) AS cancelled, sum(unfinished) AS unfinished, sum(target_died) AS target_died,
-    sum(total_ns) AS total_ns, sum(self_ns) AS self_ns, min(min_ns) AS min_ns, max(max_ns) AS max_ns
+    sum(total_ns) AS total_ns, sum(self_ns) AS self_ns, min(min_ns) AS min_ns, max(max_ns) AS max_ns,
+    sum(cpu_calls) AS cpu_calls, sum(cpu_ns) AS cpu_ns, sum(runqueue_ns) AS runqueue_ns,
+    sum(blocked_ns) AS blocked_ns, sum(fault_calls) AS fault_calls,
+    sum(minor_faults) AS minor_faults, sum(major_faults) AS major_faults
   FROM function_stat GROUP BY function_id
 ), reached AS (
   SELECT function_id, middle_ns,
@@ -107,7 +123,13 @@ SELECT
   max(min_ns, min(p90_ns, max_ns)) AS p90_ns,
   max(min_ns, min(p99_ns, max_ns)) AS p99_ns,
   max_ns,
-  NULL AS cpu_ns
+  iif(cpu_calls > 0, cpu_ns, NULL) AS cpu_ns,
+  iif(cpu_calls > 0, runqueue_ns, NULL) AS runqueue_ns,
+  iif(cpu_calls > 0, blocked_ns, NULL) AS blocked_ns,
+  iif(fault_calls > 0, minor_faults, NULL) AS minor_faults,
+  iif(fault_calls > 0, major_faults, NULL) AS major_faults,
+  coalesce(cpu_calls, 0) AS cpu_calls,
+  coalesce(fault_calls, 0) AS fault_calls
 FROM function f
 LEFT JOIN stat ON stat.function_id = f.function_id
 LEFT JOIN percentile ON percentile.function_id = f.function_id;

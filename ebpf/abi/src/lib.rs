@@ -1,12 +1,13 @@
 //! What the marker, the BPF programs and the agent agree on, written once.
 //!
 //! Three parties share these types: the library inside the target ([`probe`], [`note`]), the BPF
-//! programs ([`record`], [`ring`], [`sample`], [`table`], [`totals`], [`task`]), and the agent, which reads all of
+//! programs ([`record`], [`figures`], [`ring`], [`sample`], [`table`], [`totals`], [`task`]), and the agent, which reads all of
 //! them. The crate is `no_std`, has no dependency, and asserts every size at compile time, so that a
 //! layout cannot drift on one side only.
 #![no_std]
 
 pub mod field;
+pub mod figures;
 pub mod note;
 pub mod outcome;
 pub mod phase;

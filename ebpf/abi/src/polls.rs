@@ -16,6 +16,15 @@ pub struct CallPolls {
 }
 const _: () = assert!(size_of::<CallPolls>() == 24);
 
+impl CallPolls {
+    /// Of a call of which no poll is known. A call that is polled has one at least.
+    pub const NONE: Self = Self {
+        polls: 0,
+        polled_ns: 0,
+        ready_ns: 0,
+    };
+}
+
 /// The polls of an open call so far: one for each slot of the table of open calls.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]

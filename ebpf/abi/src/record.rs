@@ -2,7 +2,7 @@
 //!
 //! Every record begins with a [`RecordKind`] as a `u16`; its length follows from the kind.
 
-use crate::{field::FIELDS_LEN, polls::CallPolls};
+use crate::{field::FIELDS_LEN, figures::Figures, polls::CallPolls};
 
 /// Longest error type name that a record carries, in bytes.
 pub const KIND_LEN: usize = 96;
@@ -27,6 +27,10 @@ pub enum RecordKind {
     Link = 6,
     /// [`PolledRecord`]: as [`RecordKind::Call`], with what is known of its polls.
     Polled = 8,
+    /// [`MeasuredRecord`]: as [`RecordKind::Call`], with figures of which some are not 0.
+    Measured = 9,
+    /// [`PolledMeasuredRecord`]: as both.
+    PolledMeasured = 10,
 }
 
 /// One ended call.
@@ -36,7 +40,10 @@ pub struct CallRecord {
     /// [`RecordKind`] as a number.
     pub kind: u16,
     /// [`crate::Outcome`] as a number.
-    pub outcome: u16,
+    pub outcome: u8,
+    /// Which of the call's [figures](Figures) are known to be 0: [`crate::figures::CPU`] and the like.
+    /// Of a call whose record has figures, none.
+    pub quiet: u8,
     /// Index of the function, as the agent gave it to the site.
     pub function: u32,
     /// Number of the call; unique in the session.
@@ -66,6 +73,30 @@ pub struct PolledRecord {
     pub polls: CallPolls,
 }
 const _: () = assert!(size_of::<PolledRecord>() == 80);
+
+/// One ended call with its figures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct MeasuredRecord {
+    /// The call.
+    pub call: CallRecord,
+    /// What the kernel counted during the call.
+    pub figures: Figures,
+}
+const _: () = assert!(size_of::<MeasuredRecord>() == 96);
+
+/// One ended call with its polls and figures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct PolledMeasuredRecord {
+    /// The call.
+    pub call: CallRecord,
+    /// What is known of its polls.
+    pub polls: CallPolls,
+    /// What the kernel counted during the polls.
+    pub figures: Figures,
+}
+const _: () = assert!(size_of::<PolledMeasuredRecord>() == 120);
 
 /// When, and by what, an error was told of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

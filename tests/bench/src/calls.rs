@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use exoscope_abi::Phase;
+use exoscope_agent::attach::call_stats::CallStats;
 use exoscope_agent::attach::sampling::Sampling;
 use exoscope_agent::attach::{Capture, MarkerByte};
 use exoscope_agent::preflight::self_test::SelfTest;
@@ -46,6 +47,9 @@ struct Rounds {
     ratio: Vec<f64>,
 }
 
+/// What the kernel can be asked about every call.
+const STATS: [&str; 5] = ["none", "cpu", "faults", "memory", "switches"];
+
 /// Measures everything about single calls.
 pub fn measure(args: &Args, report: &mut Report) -> Result<()> {
     pin(0, 0);
@@ -53,6 +57,7 @@ pub fn measure(args: &Args, report: &mut Report) -> Result<()> {
     target.pin(TARGET_CPU);
     detached(&mut target, args.rounds, report)?;
     attached(&mut target, args, report)?;
+    stats(&mut target, args, report)?;
     extras(&mut target, args, report)?;
     footprint(&mut target, &args.exoscope, report)
 }
@@ -99,9 +104,16 @@ fn attached(target: &mut Target, args: &Args, report: &mut Report) -> Result<()>
         Mode {
             name: "full, fast",
             floor: Capture::EmptyFull,
-            options: &["--markers", "fast"],
+            options: &["--markers", "fast", "--call-stats", "none"],
             byte: fast,
             bound: 1.35,
+        },
+        Mode {
+            name: "full with all stats, fast",
+            floor: Capture::EmptyFull,
+            options: &["--markers", "fast"],
+            byte: fast,
+            bound: 1.6,
         },
         Mode {
             name: "exits, fast",
@@ -113,7 +125,7 @@ fn attached(target: &mut Target, args: &Args, report: &mut Report) -> Result<()>
         Mode {
             name: "full, safe",
             floor: Capture::EmptyFull,
-            options: &["--markers", "safe"],
+            options: &["--markers", "safe", "--call-stats", "none"],
             byte: Some(MarkerByte::Safe),
             bound: 1.35,
         },
@@ -179,6 +191,7 @@ pub fn attach_empty_programs(pid: u32, capture: Capture, byte: MarkerByte) -> Re
         ring_bytes: 0,
         sampling: Sampling::default(),
         spool_bytes: 0,
+        call_stats: CallStats::NONE,
     };
     let mut attachment = Attachment::load(&plan, &modules)?;
     for module in &modules {
@@ -196,6 +209,29 @@ fn shortest(target: &mut Target, function: &str) -> Result<f64> {
         shortest = shortest.min(ns);
     }
     Ok(shortest)
+}
+
+/// What each stat adds to a call, next to none of them in the same round.
+fn stats(target: &mut Target, args: &Args, report: &mut Report) -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let mut added = [const { Vec::new() }; STATS.len()];
+    for round in 0..args.rounds {
+        let mut without = 0.0;
+        for (stat, added) in STATS.iter().zip(&mut added) {
+            let output = folder.path().join(format!("{stat}-{round}.db"));
+            let options = ["--call-stats", stat];
+            let ns = in_full(target, &args.exoscope, &output, &options, "marked")?;
+            if *stat == STATS[0] {
+                without = ns;
+            }
+            added.push(ns - without);
+        }
+    }
+    report.group("ns that a stat adds to each call");
+    for (stat, added) in STATS.iter().zip(&added).skip(1) {
+        report.add_median(stat, added, "ns", None);
+    }
+    Ok(())
 }
 
 /// What is captured beside a call.

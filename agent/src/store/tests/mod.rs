@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use super::{ProcessInfo, SessionEnd, SessionInfo, Store};
 use crate::event::{
-    Batch, Call, ErrorDetail, Function, FunctionCounts, OpenCall, Outcome, SessionLosses,
+    Batch, Call, ErrorDetail, Figures, Function, FunctionCounts, OpenCall, Outcome, SessionLosses,
 };
 
 /// Start of the sessions of these tests on `CLOCK_MONOTONIC`.
@@ -83,6 +83,7 @@ pub(crate) fn call(id: u64, parent: Option<u64>, function: u32, outcome: Outcome
         self_ns: 90,
         outcome,
         items: None,
+        figures: Figures::default(),
     }
 }
 

@@ -22,10 +22,12 @@
 //! | `fault PATH` | maps a file, reads from every page, each from storage by itself, and keeps it |
 //! | `write PATH BYTES` | writes a file and waits until it is stored |
 //! | `usage` | nothing |
+//! | `observe …` | makes calls and observes them: [`observed`] |
 //! | `exit STATUS` | ends, in the middle of a call |
 //! | `eat BYTES` | as `anon`, in the middle of a call |
 
 mod memory;
+mod observed;
 mod rivals;
 mod storage;
 mod usage;
@@ -78,6 +80,7 @@ impl Kept {
             "read" => storage::read(word()?)?,
             "write" => storage::write(word()?, number(word()?)?)?,
             "usage" => {}
+            "observe" => observed::obey(words, &mut self.mappings)?,
             "exit" => end(number(word()?)?),
             "eat" => self.eat(number(word()?)?)?,
             _ => return Err(format!("there is no command `{command}`")),

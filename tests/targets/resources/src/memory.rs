@@ -24,13 +24,27 @@ impl Mapping {
         } else {
             libc::MAP_PRIVATE
         };
-        let access = libc::PROT_READ | libc::PROT_WRITE;
-        let mapping = Self::new(bytes as usize, access, kind | libc::MAP_ANONYMOUS, -1)?;
-        for offset in (0..mapping.bytes).step_by(PAGE) {
-            // SAFETY: the byte lies in the mapping, which is writable and nobody else's.
-            unsafe { mapping.start.cast::<u8>().add(offset).write_volatile(7) };
-        }
+        let mapping = Self::writable(bytes as usize, kind)?;
+        mapping.write();
         Ok(mapping)
+    }
+
+    /// Memory of its own of so many pages, none of them touched.
+    pub fn untouched(pages: u64) -> Result<Self, String> {
+        Self::writable(pages as usize * PAGE, libc::MAP_PRIVATE)
+    }
+
+    fn writable(bytes: usize, kind: i32) -> Result<Self, String> {
+        let access = libc::PROT_READ | libc::PROT_WRITE;
+        Self::new(bytes, access, kind | libc::MAP_ANONYMOUS, -1)
+    }
+
+    /// Writes to every page of memory that is writable.
+    pub fn write(&self) {
+        for offset in (0..self.bytes).step_by(PAGE) {
+            // SAFETY: the byte lies in the mapping, which is writable and nobody else's.
+            unsafe { self.start.cast::<u8>().add(offset).write_volatile(7) };
+        }
     }
 
     /// A file, every page read.
@@ -42,9 +56,15 @@ impl Mapping {
 
     /// The same, each page from storage by itself.
     pub fn from_storage(path: &str) -> Result<Self, String> {
+        let mapping = Self::of_stored(path)?;
+        mapping.read();
+        Ok(mapping)
+    }
+
+    /// A file of which nothing is in memory; who reads it gets each page by itself.
+    pub fn of_stored(path: &str) -> Result<Self, String> {
         let mapping = Self::unread(storage::open(path))?;
         mapping.advise(libc::MADV_RANDOM)?;
-        mapping.read();
         Ok(mapping)
     }
 
@@ -55,7 +75,8 @@ impl Mapping {
         Self::new(bytes as usize, access, libc::MAP_PRIVATE, file.as_raw_fd())
     }
 
-    fn read(&self) {
+    /// Reads from every page.
+    pub fn read(&self) {
         for offset in (0..self.bytes).step_by(PAGE) {
             // SAFETY: the byte lies in the mapping, and the test leaves the file as long as it is.
             unsafe { self.start.cast::<u8>().add(offset).read_volatile() };

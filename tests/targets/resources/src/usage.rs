@@ -1,6 +1,8 @@
 //! What the kernel says of this process when it asks itself.
 
 use std::fmt;
+use std::fs::File;
+use std::io::Read as _;
 use std::time::Duration;
 
 /// `getrusage` of the process.
@@ -54,6 +56,124 @@ impl fmt::Display for Usage {
     }
 }
 
+/// What this thread has used, or used meanwhile, as the kernel tells it when it asks.
+#[derive(Clone, Copy, Default)]
+pub struct ThreadUsage {
+    tid: i32,
+    at: Duration,
+    cpu: Duration,
+    counts: Counts,
+}
+
+/// What takes longer to find out than a clock takes to read.
+#[derive(Clone, Copy, Default)]
+struct Counts {
+    runqueue: Duration,
+    minor_faults: i64,
+    major_faults: i64,
+    voluntary_switches: i64,
+    involuntary_switches: i64,
+}
+
+impl ThreadUsage {
+    /// What it has used so far; the clocks are read last.
+    pub fn so_far() -> Self {
+        let counts = Counts::so_far();
+        Self {
+            // SAFETY: the call takes nothing.
+            tid: unsafe { libc::gettid() },
+            at: clock(libc::CLOCK_MONOTONIC),
+            cpu: thread_cpu(),
+            counts,
+        }
+    }
+
+    /// What it has used since; the clocks are read first.
+    pub fn until_now(&self) -> Self {
+        let (cpu, at) = (thread_cpu(), clock(libc::CLOCK_MONOTONIC));
+        let counts = Counts::so_far();
+        let before = &self.counts;
+        Self {
+            tid: self.tid,
+            at: at - self.at,
+            cpu: cpu - self.cpu,
+            counts: Counts {
+                runqueue: counts.runqueue - before.runqueue,
+                minor_faults: counts.minor_faults - before.minor_faults,
+                major_faults: counts.major_faults - before.major_faults,
+                voluntary_switches: counts.voluntary_switches - before.voluntary_switches,
+                involuntary_switches: counts.involuntary_switches - before.involuntary_switches,
+            },
+        }
+    }
+
+    /// Adds what was used later, perhaps by another thread.
+    pub fn add(&mut self, later: &Self) {
+        self.tid = later.tid;
+        self.at += later.at;
+        self.cpu += later.cpu;
+        self.counts.runqueue += later.counts.runqueue;
+        self.counts.minor_faults += later.counts.minor_faults;
+        self.counts.major_faults += later.counts.major_faults;
+        self.counts.voluntary_switches += later.counts.voluntary_switches;
+        self.counts.involuntary_switches += later.counts.involuntary_switches;
+    }
+}
+
+impl Counts {
+    fn so_far() -> Self {
+        let runqueue = waited_for_a_cpu();
+        // SAFETY: a `rusage` of zeros is one.
+        let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+        // SAFETY: `usage` is valid for the call to write.
+        let result = unsafe { libc::getrusage(libc::RUSAGE_THREAD, &raw mut usage) };
+        assert_eq!(result, 0, "getrusage knows this thread");
+        Self {
+            runqueue,
+            minor_faults: usage.ru_minflt,
+            major_faults: usage.ru_majflt,
+            voluntary_switches: usage.ru_nvcsw,
+            involuntary_switches: usage.ru_nivcsw,
+        }
+    }
+}
+
+impl fmt::Display for ThreadUsage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Counts {
+            runqueue,
+            minor_faults,
+            major_faults,
+            voluntary_switches,
+            involuntary_switches,
+        } = self.counts;
+        write!(
+            f,
+            r#""tid":{},"lasted_ns":{},"cpu_ns":{},"runqueue_ns":{},"minor_faults":{minor_faults},"#,
+            self.tid,
+            self.at.as_nanos(),
+            self.cpu.as_nanos(),
+            runqueue.as_nanos(),
+        )?;
+        write!(
+            f,
+            r#""major_faults":{major_faults},"voluntary_switches":{voluntary_switches},"#
+        )?;
+        write!(f, r#""involuntary_switches":{involuntary_switches}"#)
+    }
+}
+
+/// How long this thread has waited for a CPU. Only reads: what it finds is not to change by being read.
+fn waited_for_a_cpu() -> Duration {
+    let mut text = [0; 128];
+    let file = File::open("/proc/thread-self/schedstat");
+    let read = file.and_then(|mut file| file.read(&mut text));
+    let text = String::from_utf8_lossy(&text[..read.expect("the kernel tells it")]).into_owned();
+    let waited = text.split_ascii_whitespace().nth(1);
+    let waited = waited.and_then(|ns| ns.parse().ok());
+    Duration::from_nanos(waited.expect("it has three numbers"))
+}
+
 /// The peak of this program alone: `ru_maxrss` also counts what ran in the process before `exec`.
 fn peak_rss_kib() -> i64 {
     let status = std::fs::read_to_string("/proc/self/status").expect("it has a status");
@@ -69,12 +189,16 @@ fn time(time: libc::timeval) -> Duration {
 
 /// CPU time that this thread has used.
 pub fn thread_cpu() -> Duration {
+    clock(libc::CLOCK_THREAD_CPUTIME_ID)
+}
+
+fn clock(id: libc::clockid_t) -> Duration {
     let mut time = libc::timespec {
         tv_sec: 0,
         tv_nsec: 0,
     };
     // SAFETY: `time` is valid for the call to write.
-    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
+    unsafe { libc::clock_gettime(id, &raw mut time) };
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 

@@ -1,0 +1,330 @@
+//! What the kernel counted of every call, against what the target's own thread could find out: the clock of
+//! its CPU time, `getrusage`, and `/proc`.
+
+use std::collections::BTreeMap;
+
+use exoscope_tests::agent::{Bench, detach};
+use exoscope_tests::database::Database;
+use exoscope_tests::resources::{Observed, Resources};
+
+use crate::stats::RESOURCES;
+
+const MS: i64 = 1_000_000;
+const MIB: i64 = 1 << 20;
+
+/// What a row of `calls` says.
+#[derive(Clone, Copy, Debug)]
+struct Row {
+    duration_ns: i64,
+    cpu_ns: i64,
+    runqueue_ns: i64,
+    blocked_ns: i64,
+    minor_faults: i64,
+    major_faults: i64,
+    rss_delta_bytes: i64,
+    voluntary_switches: i64,
+    involuntary_switches: i64,
+}
+
+/// The first calls of a thread, which are left out: the kernel still prepares their markers, and that takes
+/// time and faults which the observer sees.
+const UNSTEADY: usize = 2;
+
+/// What was observed, and what the file says.
+type Pair = (Observed, Row);
+
+/// The columns, and what `--call-stats` calls them.
+const COLUMNS: [(&str, &str); 8] = [
+    ("cpu_ns", "cpu"),
+    ("runqueue_ns", "cpu"),
+    ("blocked_ns", "cpu"),
+    ("minor_faults", "faults"),
+    ("major_faults", "faults"),
+    ("rss_delta_bytes", "memory"),
+    ("voluntary_switches", "switches"),
+    ("involuntary_switches", "switches"),
+];
+
+/// The folder of a session, and the calls that were observed in it.
+fn captured(options: &[&str], commands: &[String]) -> (Bench, Vec<Observed>) {
+    captured_in(Bench::new(), options, commands)
+}
+
+fn captured_in(bench: Bench, options: &[&str], commands: &[String]) -> (Bench, Vec<Observed>) {
+    let mut target = Resources::start(&RESOURCES.binary());
+    let agent = bench.attach(target.pid(), options);
+    let observed = commands.iter().flat_map(|command| target.observes(command));
+    let observed = observed.collect();
+    detach(agent);
+    (bench, observed)
+}
+
+/// Each observed call with its row: a thread's calls of a function are in the order of their beginnings.
+fn pairs(database: &Database, observed: &[Observed]) -> Vec<Pair> {
+    let mut by_thread: BTreeMap<(i64, &str), Vec<&Observed>> = BTreeMap::new();
+    for one in observed {
+        let of_thread = by_thread.entry((one.tid, &one.function)).or_default();
+        of_thread.push(one);
+    }
+    let mut pairs = Vec::new();
+    for ((tid, function), observed) in by_thread {
+        let rows = rows(database, tid, function);
+        assert_eq!(rows.len(), observed.len(), "{function} in thread {tid}");
+        pairs.extend(observed.into_iter().cloned().zip(rows).skip(UNSTEADY));
+    }
+    pairs
+}
+
+fn rows(database: &Database, tid: i64, function: &str) -> Vec<Row> {
+    rows_where(
+        database,
+        &format!("tid = {tid} AND function = '{function}'"),
+    )
+}
+
+fn rows_where(database: &Database, condition: &str) -> Vec<Row> {
+    let columns = COLUMNS.map(|(column, _)| column).join(", ");
+    let rows = database.rows(&format!(
+        "SELECT duration_ns, {columns} FROM calls WHERE {condition} ORDER BY start_ns"
+    ));
+    let number = |text: &String| {
+        text.parse()
+            .unwrap_or_else(|_| panic!("a figure is NULL where {condition}"))
+    };
+    rows.iter()
+        .map(|row| Row {
+            duration_ns: number(&row[0]),
+            cpu_ns: number(&row[1]),
+            runqueue_ns: number(&row[2]),
+            blocked_ns: number(&row[3]),
+            minor_faults: number(&row[4]),
+            major_faults: number(&row[5]),
+            rss_delta_bytes: number(&row[6]),
+            voluntary_switches: number(&row[7]),
+            involuntary_switches: number(&row[8]),
+        })
+        .collect()
+}
+
+/// The observed calls of one function.
+fn of_function<'a>(pairs: &'a [Pair], function: &str) -> Vec<&'a Pair> {
+    let function = format!("::{function}");
+    let of_function = |pair: &&Pair| pair.0.function.ends_with(&function);
+    pairs.iter().filter(of_function).collect()
+}
+
+/// Expects that two times are within 1 % or 20 µs of each other in a fourth of the calls: who observes a
+/// call may be interrupted between that and the call, and a hypervisor may take a CPU away, which is no CPU
+/// time for the observer.
+#[track_caller]
+fn close(what: &str, pairs: &[&Pair], times: impl Fn(&Pair) -> (i64, i64)) {
+    let times: Vec<_> = pairs.iter().map(|pair| times(pair)).collect();
+    let close = times.iter().filter(|(found, expected)| {
+        let off = (found - expected).abs();
+        off <= (expected / 100).max(20_000)
+    });
+    assert!(
+        4 * close.count() >= pairs.len().max(1),
+        "{what}, found and expected: {times:?}; {pairs:#?}"
+    );
+}
+
+#[track_caller]
+fn cpu_is_close(pairs: &[&Pair]) {
+    close("CPU time", pairs, |(observed, row)| {
+        (row.cpu_ns, observed.cpu_ns)
+    });
+}
+
+/// What holds for every call of a function; gives the rows.
+#[track_caller]
+fn agree(pairs: &[&Pair]) -> Vec<Row> {
+    for (observed, row) in pairs {
+        let both = format!("{observed:#?} {row:#?}");
+        let sum = row.cpu_ns + row.runqueue_ns + row.blocked_ns;
+        assert_eq!(sum, row.duration_ns, "{both}");
+        assert!(row.duration_ns <= observed.lasted_ns, "{both}");
+        assert_eq!(row.minor_faults, observed.minor_faults, "{both}");
+        assert_eq!(row.major_faults, observed.major_faults, "{both}");
+        // A thread may lose its CPU between the call and who observes it.
+        assert!(
+            row.voluntary_switches == observed.voluntary_switches
+                && row.involuntary_switches <= observed.involuntary_switches,
+            "{both}"
+        );
+    }
+    pairs.iter().map(|pair| pair.1).collect()
+}
+
+/// A command, several times.
+fn times(count: usize, command: &str) -> Vec<String> {
+    vec![command.to_owned(); count]
+}
+
+#[test]
+fn a_call_that_computes_was_on_a_cpu() {
+    let commands = ["spin 1", "spin 20", "spin 50"].map(|command| times(5, command));
+    let (bench, observed) = captured(&[], &commands.concat());
+    let pairs = pairs(&bench.database(), &observed);
+    let pairs = of_function(&pairs, "spins");
+    cpu_is_close(&pairs);
+    let rows = agree(&pairs);
+    assert_eq!(rows.len(), 13);
+    for row in rows {
+        assert!(row.cpu_ns >= MS && row.voluntary_switches == 0, "{row:#?}");
+        assert_eq!(row.blocked_ns, 0, "{row:#?}");
+    }
+}
+
+#[test]
+fn a_call_that_waits_was_blocked() {
+    let bench = Bench::new();
+    let file = bench.path().join("stored");
+    std::fs::write(&file, vec![1; 8 * MIB as usize]).expect("the folder is writable");
+    let disk = format!("disk {}", file.display());
+    let commands = ["sleep 30", "mutex 30", "pipe 30", &disk].map(|command| times(7, command));
+    let (bench, observed) = captured_in(bench, &[], &commands.concat());
+    let pairs = pairs(&bench.database(), &observed);
+    for function in ["sleeps", "waits_for", "waits_at", "reads"] {
+        let pairs = of_function(&pairs, function);
+        // All that the thread was neither on a CPU nor, as the kernel tells it, waiting for one.
+        close("blocked", &pairs, |(observed, row)| {
+            let blocked = observed.lasted_ns - observed.cpu_ns - observed.runqueue_ns;
+            (row.blocked_ns, blocked)
+        });
+        let rows = agree(&pairs);
+        assert_eq!(rows.len(), 5);
+        for row in rows {
+            assert!(row.voluntary_switches > 0, "{row:#?}");
+            let waits = if function == "reads" { 0 } else { 25 * MS };
+            assert!(row.blocked_ns > waits, "{function}: {row:#?}");
+        }
+    }
+}
+
+#[test]
+fn threads_that_share_a_cpu_waited_for_it() {
+    let (bench, observed) = captured(&[], &times(1, "rivals 4 600"));
+    let pairs = pairs(&bench.database(), &observed);
+    let pairs = of_function(&pairs, "takes_turns");
+    cpu_is_close(&pairs);
+    close("waiting", &pairs, |(observed, row)| {
+        (row.runqueue_ns, observed.runqueue_ns)
+    });
+    let rows = agree(&pairs);
+    assert!(rows.len() > 30, "{}", rows.len());
+    let waited: i64 = rows.iter().map(|row| row.runqueue_ns).sum();
+    assert!(waited > 1_000 * MS, "four threads had one CPU: {waited}");
+    let blocked: i64 = rows.iter().map(|row| row.blocked_ns).sum();
+    assert_eq!(blocked, 0, "they waited for nothing else");
+}
+
+#[test]
+fn faults_are_those_of_the_call() {
+    const PAGES: i64 = 300;
+    let bench = Bench::new();
+    let file = bench.path().join("stored");
+    std::fs::write(&file, vec![1; 4096 * PAGES as usize]).expect("the folder is writable");
+    let fault = format!("fault {}", file.display());
+    let commands = ["touch 1", "touch 1000", "spin 1", &fault].map(|command| times(8, command));
+    let (bench, observed) = captured_in(bench, &[], &commands.concat());
+    let pairs = pairs(&bench.database(), &observed);
+    let faults = |function| -> Vec<_> {
+        let rows = agree(&of_function(&pairs, function)).into_iter();
+        rows.map(|row| (row.minor_faults, row.major_faults))
+            .collect()
+    };
+    let touched = [[(1, 0); 6].as_slice(), &[(1000, 0); 8]].concat();
+    assert_eq!(faults("touches"), touched);
+    assert_eq!(faults("spins"), [(0, 0); 6]);
+    for (minor, major) in faults("faults") {
+        assert!(
+            major >= PAGES * 19 / 20 && minor + major >= PAGES,
+            "{minor} {major}"
+        );
+    }
+}
+
+#[test]
+fn memory_that_a_call_keeps_is_told() {
+    for size in [1, 20, 200].map(|size| size * 1_000_000 / 4096 * 4096) {
+        let keep = format!("keep {size}");
+        let commands = [times(6, &keep), times(6, "free"), times(6, "spin 1")];
+        let (bench, observed) = captured(&[], &commands.concat());
+        let pairs = pairs(&bench.database(), &observed);
+        for (function, expected) in [("keeps", size), ("frees", -size), ("spins", 0)] {
+            for row in agree(&of_function(&pairs, function)) {
+                assert!(
+                    (row.rss_delta_bytes - expected).abs() <= expected.abs() / 50,
+                    "{expected}: {row:#?}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_future_that_moves_has_the_sums_of_its_polls_or_nothing() {
+    let commands = ["roam 5", "stay 5", "spin 5"].map(|command| times(4, command));
+    let (bench, observed) = captured(&["--polls"], &commands.concat());
+    let database = bench.database();
+    let observed: Vec<_> = observed
+        .into_iter()
+        .filter(|one| one.function.ends_with("::roams"))
+        .collect();
+    assert_eq!(observed.len(), 8);
+    // The calls of a future that moves end in a thread each: they are in the order in which they ended.
+    let rows = rows_where(&database, "function = 'resources::observed::roams'");
+    assert_eq!(rows.len(), observed.len());
+    let pairs: Vec<_> = observed.into_iter().zip(rows).skip(UNSTEADY).collect();
+    cpu_is_close(&of_function(&pairs, "roams"));
+    for (observed, row) in &pairs {
+        assert_eq!(row.minor_faults, observed.minor_faults, "{row:#?}");
+        assert_eq!(row.major_faults, observed.major_faults, "{row:#?}");
+    }
+    let sums = "SELECT count(*) FROM calls
+        WHERE cpu_ns + runqueue_ns + blocked_ns = coalesce(polled_ns, duration_ns)";
+    assert_eq!(database.number(sums), 12);
+}
+
+#[test]
+fn without_polls_a_future_that_is_suspended_has_nothing() {
+    let commands = ["roam 1", "stay 1", "spin 1"].map(|command| times(1, command));
+    let (bench, observed) = captured(&[], &commands.concat());
+    assert_eq!(observed.len(), 3);
+    for (column, _) in COLUMNS {
+        let known = format!("SELECT function FROM calls WHERE {column} IS NOT NULL");
+        let known = bench.database().rows(&known);
+        assert_eq!(known, [["resources::observed::spins"]], "{column}");
+    }
+}
+
+#[test]
+fn each_stat_is_switched_off_by_itself() {
+    for (chosen, left) in [
+        ("none", ""),
+        ("cpu", "cpu"),
+        ("faults", "faults"),
+        ("memory", "memory"),
+        ("switches", "switches"),
+        ("memory,cpu", "cpu memory"),
+    ] {
+        let commands = ["spin 1", "sleep 1", "keep 100000"].map(str::to_owned);
+        let (bench, _) = captured(&["--call-stats", chosen], &commands);
+        let database = bench.database();
+        for (column, stat) in COLUMNS {
+            let known = database.number(&format!("SELECT count({column}) FROM calls"));
+            let expected = if left.contains(stat) { 3 } else { 0 };
+            assert_eq!(known, expected, "{column} with --call-stats {chosen}");
+        }
+    }
+}
+
+#[test]
+fn where_only_ends_are_seen_nothing_is_known_of_calls() {
+    let (bench, _) = captured(&["--capture", "exits"], &times(2, "spin 1"));
+    for (column, _) in COLUMNS {
+        let known = format!("SELECT count({column}) FROM calls");
+        assert_eq!(bench.database().number(&known), 0, "{column}");
+    }
+}
