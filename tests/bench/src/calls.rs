@@ -22,7 +22,7 @@ use crate::target::{Agent, Target, pin};
 const TARGET_CPU: usize = 1;
 /// Calls that are timed while detached, and while attached.
 const DETACHED_CALLS: u64 = 2_000_000;
-const ATTACHED_CALLS: u64 = 100_000;
+const ATTACHED_CALLS: u64 = 20_000;
 /// How often attached calls are timed; the shortest time counts. Whatever else the machine does only
 /// adds, and would fall on the floor or on what is compared with it.
 const ATTACHED_TIMES: usize = 5;
@@ -295,8 +295,8 @@ fn footprint(target: &mut Target, exoscope: &Path, report: &mut Report) -> Resul
         &folder.path().join("footprint.db"),
         &[],
     )?;
-    target.ask(&format!("call marked {}", 10 * ATTACHED_CALLS))?;
-    target.ask(&format!("call marked_err {ATTACHED_CALLS}"))?;
+    target.ask("call marked 1000000")?;
+    target.ask("call marked_err 100000")?;
     let during = state(target)?;
     agent.stop()?;
     report.group("added to the target while attached, after 1,100,000 calls");
