@@ -145,22 +145,25 @@ fn moment(at_ns: u64) -> Moment {
         tid: task.number(),
         ..Moment::default()
     };
+    let mut since = 0;
     if wanted & CPU != 0
-        && let Some((off_ns, runqueue_ns)) = sched::times_at(task, at_ns)
+        && let Some(times) = sched::times_at(task, at_ns)
     {
         moment.known |= CPU;
-        moment.off_ns = off_ns;
-        moment.runqueue_ns = runqueue_ns;
+        moment.off_ns = times.off_ns;
+        moment.runqueue_ns = times.runqueue_ns;
+        since = times.since;
     }
     if wanted & FAULTS != 0 {
         moment.known |= FAULTS;
         moment.minor_faults = task.minor_faults();
         moment.major_faults = task.major_faults();
     }
-    if wanted & SWITCHES != 0 {
-        moment.known |= SWITCHES;
+    // Without switches nobody could tell a time off the CPU that was missed from none at all.
+    if wanted & (SWITCHES | CPU) != 0 {
+        moment.known |= wanted & SWITCHES;
         moment.voluntary_switches = task.voluntary_switches();
-        moment.involuntary_switches = task.involuntary_switches();
+        moment.involuntary_switches = task.involuntary_switches().wrapping_sub(since);
     }
     if wanted & MEMORY != 0
         && let Some(pages) = resident_pages(task.memory())

@@ -7,7 +7,7 @@
 //! A thread is followed from its first call. Other processes pay for two comparisons at their switches.
 
 use aya_ebpf::{btf_maps::Array, macros::btf_map};
-use exoscope_abi::figures::Followed;
+use exoscope_abi::figures::{Followed, TimesOff};
 
 use crate::{kernel::Task, marker::now, task_storage::TaskStorage};
 
@@ -55,14 +55,19 @@ fn switch(before: Task, after: Task) -> Option<()> {
 
 /// The times of the current thread off the CPU, and of that waiting for one, at `at_ns`, a moment ago.
 #[inline(always)]
-pub fn times_at(task: Task, at_ns: u64) -> Option<(u64, u64)> {
+pub fn times_at(task: Task, at_ns: u64) -> Option<TimesOff> {
     let thread = THREADS.get_or_zeros(task.0)?;
     // SAFETY: as in `switch`.
     unsafe {
         if (*thread).in_ns == 0 {
             follow(task, thread)?;
         }
-        Some((*thread).times_at(at_ns, task.runqueue_ns()))
+        let mut seen = thread.read_volatile();
+        if (&raw const (*thread).in_ns).read_volatile() != seen.in_ns {
+            // The thread was off the CPU between two reads: some are from before, others from after.
+            seen = thread.read_volatile();
+        }
+        Some(seen.times_at(at_ns, task.runqueue_ns()))
     }
 }
 

@@ -51,7 +51,8 @@ fn captured(options: &[&str], commands: &[String]) -> (Bench, Vec<Observed>) {
 }
 
 fn captured_in(bench: Bench, options: &[&str], commands: &[String]) -> (Bench, Vec<Observed>) {
-    let mut target = Resources::start(&RESOURCES.binary());
+    // A copy: sessions in other modes can't share a file.
+    let mut target = Resources::start(&RESOURCES.copy_to(bench.path()));
     let agent = bench.attach(target.pid(), options);
     let observed = commands.iter().flat_map(|command| target.observes(command));
     let observed = observed.collect();

@@ -177,8 +177,8 @@ pub enum AttachError {
     },
     /// The kernel refused.
     #[error(
-        "the kernel refused to attach {sites} sites of {path} in process {pid}: {reason}; \
-         `exoscope doctor` says what works on this machine"
+        "the kernel refused to attach {sites} sites of {path} in process {pid}: {reason}; {}",
+        remedy(reason)
     )]
     Refused {
         /// The process.
@@ -190,6 +190,17 @@ pub enum AttachError {
         /// What the system call said.
         reason: io::Error,
     },
+}
+
+/// What to do where the kernel refused to attach.
+fn remedy(reason: &io::Error) -> &'static str {
+    match reason.raw_os_error() {
+        // One site raises one semaphore, whoever attaches to it.
+        Some(libc::EINVAL) => {
+            "where another session captures the same file, use its --capture, or wait for its end"
+        }
+        _ => "`exoscope doctor` says what works on this machine",
+    }
 }
 
 impl BinaryPlan<'_> {

@@ -265,13 +265,13 @@ fn measured(figures: &abi::figures::Figures, measured_ns: u64) -> Figures {
         }
     };
     let mut all_known = figures.known;
-    let switches = figures.voluntary_switches | figures.involuntary_switches;
-    if all_known & SWITCHES != 0 && switches != 0 && figures.off_ns == 0 {
-        // Its thread left the CPU and nobody saw it: better nothing than a wrong number.
+    if figures.voluntary_switches != 0 && figures.off_ns == 0 {
+        // Its thread waited for something and nobody saw it: better nothing than a wrong number. One
+        // that was made to leave may have been back before a clock went on.
         all_known &= !CPU;
     }
     let off_ns = known(CPU, figures.off_ns).min(measured_ns);
-    let runqueue_ns = if figures.known & SWITCHES != 0 && figures.voluntary_switches == 0 {
+    let runqueue_ns = if figures.voluntary_switches == 0 {
         off_ns
     } else {
         figures.runqueue_ns.min(off_ns)
@@ -336,6 +336,26 @@ mod tests {
             tid: 1,
             items: 0,
         })
+    }
+
+    #[test]
+    fn an_absence_that_nobody_saw_leaves_the_times_unknown() {
+        let mut figures = abi::figures::Figures {
+            voluntary_switches: 1,
+            ..abi::figures::Figures::none(CPU)
+        };
+        assert_eq!(measured(&figures, 100).known, 0);
+        figures.off_ns = 30;
+        figures.runqueue_ns = 10;
+        let seen = measured(&figures, 100);
+        assert_eq!(seen.known, CPU);
+        assert_eq!(
+            (seen.cpu_ns, seen.runqueue_ns, seen.blocked_ns),
+            (70, 10, 20)
+        );
+        figures.off_ns = 0;
+        figures.voluntary_switches = 0;
+        assert_eq!(measured(&figures, 100).cpu_ns, 100);
     }
 
     fn assemble(records: Vec<Record>) -> Batch {

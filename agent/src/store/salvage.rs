@@ -163,8 +163,14 @@ fn correct_sums(connection: &Connection) -> Result<u64> {
            SELECT function_id, session_id, count(*), sum(outcome = 0), sum(outcome = 1),
              sum(outcome = 2), sum(outcome = 3), sum(outcome = 4), sum(outcome = 5),
              sum(duration_ns), sum(coalesce(self_ns, duration_ns)), min(duration_ns),
-             max(duration_ns)
-           FROM call JOIN session ON call_id > call_base AND call_id <= call_last
+             max(duration_ns),
+             count(blocked_ns),
+             sum(iif(blocked_ns IS NULL, 0,
+               coalesce(polled_ns, duration_ns) - runqueue_ns - blocked_ns)),
+             coalesce(sum(runqueue_ns), 0), coalesce(sum(blocked_ns), 0),
+             count(faults), coalesce(sum(faults & 4294967295), 0), coalesce(sum(faults >> 32), 0)
+           FROM call LEFT JOIN call_polls USING (call_id)
+           JOIN session ON call_id > call_base AND call_id <= call_last
            GROUP BY 1, 2;
          INSERT INTO duration_bucket
            SELECT function_id, bucket_middle(duration_ns) AS middle_ns, count(*)

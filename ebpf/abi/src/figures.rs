@@ -218,17 +218,36 @@ impl Followed {
         self.in_cpu_ns = cpu_ns;
     }
 
-    /// Time off the CPU, and of that waiting for one, up to `at_ns`, a moment ago; `runqueue_ns` is
-    /// what the kernel counts by now. The thread may have been off the CPU since.
+    /// Its times up to `at_ns`, a moment ago; `runqueue_ns` is what the kernel counts by now. The thread
+    /// may have been off the CPU since.
     #[inline(always)]
-    pub const fn times_at(&self, at_ns: u64, runqueue_ns: u64) -> (u64, u64) {
+    pub const fn times_at(&self, at_ns: u64, runqueue_ns: u64) -> TimesOff {
         if self.in_ns > at_ns && self.out_ns != 0 {
             let absence_ns = self.in_ns - self.out_ns;
-            (self.off_ns.saturating_sub(absence_ns), self.out_runqueue_ns)
+            TimesOff {
+                off_ns: self.off_ns.saturating_sub(absence_ns),
+                runqueue_ns: self.out_runqueue_ns,
+                since: 1,
+            }
         } else {
-            (self.off_ns, runqueue_ns)
+            TimesOff {
+                off_ns: self.off_ns,
+                runqueue_ns,
+                since: 0,
+            }
         }
     }
+}
+
+/// How long a thread has been off the CPU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimesOff {
+    /// Nanoseconds in all.
+    pub off_ns: u64,
+    /// Nanoseconds of these that it waited for a CPU.
+    pub runqueue_ns: u64,
+    /// How often it was made to leave since the moment that was asked for.
+    pub since: u32,
 }
 
 /// Where the programs find the counts in the structures of the running kernel, in bytes.
@@ -343,7 +362,16 @@ mod tests {
         thread.leaves(70, 4);
         // Of the 25 ns since it came, it has used 18.
         thread.comes_back(75, 1_018);
-        assert_eq!(thread.times_at(80, 9), (27, 9));
-        assert_eq!(thread.times_at(65, 9), (22, 4), "before the last absence");
+        let times = |off_ns, runqueue_ns, since| TimesOff {
+            off_ns,
+            runqueue_ns,
+            since,
+        };
+        assert_eq!(thread.times_at(80, 9), times(27, 9, 0));
+        assert_eq!(
+            thread.times_at(65, 9),
+            times(22, 4, 1),
+            "before the last absence"
+        );
     }
 }
