@@ -2,7 +2,7 @@
 //!
 //! | bytes | what |
 //! |---|---|
-//! | 8 | [`MAGIC`] |
+//! | 8 | `MAGIC`: that this is a segment, and of which version |
 //! | then, for each record: 4 | length of the payload, little-endian |
 //! | 4 | CRC-32 of the payload, little-endian |
 //! | length | the payload: a [`Header`] in the first record, a number and a [`Message`] in all others |
