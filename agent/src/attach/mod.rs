@@ -197,7 +197,8 @@ fn remedy(reason: &io::Error) -> &'static str {
     match reason.raw_os_error() {
         // One site raises one semaphore, whoever attaches to it.
         Some(libc::EINVAL) => {
-            "where another session captures the same file, use its --capture, or wait for its end"
+            "where another session captures the same file, use its --capture, or wait for its end; \
+             else `exoscope doctor` says what works on this machine"
         }
         _ => "`exoscope doctor` says what works on this machine",
     }
