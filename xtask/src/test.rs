@@ -141,7 +141,7 @@ fn documentation() -> Step {
 }
 
 /// The privileged suite comes last of them, for it takes longest.
-fn tests() -> [Step; 4] {
+fn tests() -> [Step; 5] {
     let test = |name, arguments: &[&str]| {
         let mut command = cargo();
         command.args(["test", "--no-fail-fast"]).args(arguments);
@@ -155,6 +155,10 @@ fn tests() -> [Step; 4] {
         test(
             "tests of the library without markers",
             &["--package=exoscope", "--package=exoscope-macros"],
+        ),
+        test(
+            "what the library refuses without streams",
+            &["--package=exoscope", "--features=enabled", "--test=refused"],
         ),
         in_targets(test("tests of the test targets", &["--workspace"])),
         test("privileged tests", &["--package=exoscope-tests"]),
