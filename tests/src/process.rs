@@ -1,6 +1,6 @@
 //! Processes that a test starts: targets, and the agent.
 
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 
@@ -37,12 +37,17 @@ impl Process {
     /// # Panics
     /// Where it can't be started.
     pub fn start(command: &mut Command) -> Self {
-        let mut child = command
+        command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap_or_else(|error| panic!("can't start {command:?}: {error}"));
+            .stderr(Stdio::piped());
+        let started = eventually("a program that nobody writes", || match command.spawn() {
+            // A process that another test is just starting has what that test or this one wrote to the
+            // copy of a program still open, until it executes its own.
+            Err(error) if error.kind() == ErrorKind::ExecutableFileBusy => None,
+            started => Some(started),
+        });
+        let mut child = started.unwrap_or_else(|error| panic!("can't start {command:?}: {error}"));
         let stdin = child.stdin.take();
         let stdout = Lines::of(child.stdout.take().expect("it is piped"));
         let stderr = Lines::of(child.stderr.take().expect("it is piped"));
