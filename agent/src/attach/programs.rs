@@ -304,9 +304,18 @@ impl Programs {
         &mut self,
         name: &str,
     ) -> Result<HashMap<MapData, K, V>, ProgramsError> {
+        self.take(name, HashMap::try_from)
+    }
+
+    /// Takes a map of any kind, likewise.
+    pub(super) fn take<T, E: std::error::Error>(
+        &mut self,
+        name: &str,
+        typed: impl FnOnce(Map) -> Result<T, E>,
+    ) -> Result<T, ProgramsError> {
         let map = self.ebpf.take_map(name);
         let map = map.ok_or_else(|| ProgramsError::Object(format!("it has no map `{name}`")))?;
-        HashMap::try_from(map).map_err(|error| ProgramsError::Object(error.to_string()))
+        typed(map).map_err(|error| ProgramsError::Object(error.to_string()))
     }
 
     /// Begins or ends the session for all programs at one moment.

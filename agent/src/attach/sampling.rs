@@ -1,7 +1,7 @@
 //! The programs that sample: an event on every CPU runs the one, the scheduler the other, as long as
 //! the programs are loaded.
 
-use aya::maps::{Array, HashMap, Map, MapData, RingBuf};
+use aya::maps::{Array, HashMap, MapData, RingBuf};
 use aya::programs::perf_event::{PerfEventConfig, PerfEventScope, SamplePolicy, SoftwareEvent};
 use aya::programs::{PerfEvent, ProgramError, RawTracePoint};
 use exoscope_abi::sample::{OFF_CPU_WORDS, SETTINGS_WORDS, SampleRecord, SampleSettings};
@@ -119,16 +119,6 @@ impl Programs {
             .ok_or_else(missing)?
             .try_into()
             .map_err(|error| refused(&error))
-    }
-
-    fn take<T, E: std::error::Error>(
-        &mut self,
-        name: &str,
-        typed: impl FnOnce(Map) -> Result<T, E>,
-    ) -> Result<T, ProgramsError> {
-        let map = self.ebpf.take_map(name);
-        let map = map.ok_or_else(|| ProgramsError::Object(format!("it has no map `{name}`")))?;
-        typed(map).map_err(|error| ProgramsError::Object(error.to_string()))
     }
 }
 

@@ -45,6 +45,12 @@ fn is_explained(path: &Path, made: u64) -> u64 {
     lost
 }
 
+/// Brings the log into the file.
+fn checkpoint(store: &Store) {
+    let connection = &store.opened.connection;
+    connection.execute_batch("PRAGMA wal_checkpoint").unwrap();
+}
+
 #[test]
 fn a_file_that_was_deleted_is_written_again() {
     for suffix in ["", "-wal", "-shm"] {
@@ -92,11 +98,7 @@ fn a_file_whose_name_was_taken_goes_on_under_another_one() {
 fn a_file_that_was_truncated_is_replaced_by_what_can_be_read() {
     let (folder, path) = folder();
     let mut store = written(&path);
-    store
-        .opened
-        .connection
-        .execute_batch("PRAGMA wal_checkpoint")
-        .unwrap();
+    checkpoint(&store);
     assert_eq!(store.look(), None);
     let file = File::options().write(true).open(&path).unwrap();
     file.set_len(file.metadata().unwrap().len() / 2).unwrap();
@@ -113,11 +115,7 @@ fn a_file_that_was_truncated_is_replaced_by_what_can_be_read() {
 fn a_header_that_was_overwritten_costs_nothing() {
     let (_folder, path) = folder();
     let mut store = written(&path);
-    store
-        .opened
-        .connection
-        .execute_batch("PRAGMA wal_checkpoint")
-        .unwrap();
+    checkpoint(&store);
     let file = File::options().write(true).open(&path).unwrap();
     file.write_all_at(&[0x5a; 100], 0).unwrap();
     let wrong = store.look().unwrap();
