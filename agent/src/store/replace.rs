@@ -4,9 +4,9 @@
 //! one is its copy. A damaged one is put aside, and the new one has what can be read of it. The old
 //! connection is closed before the new file gets its name: SQLite removes logs by name.
 
-use std::fs::{self, Metadata};
+use std::fs::{self, File, Metadata};
 use std::io;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -18,6 +18,9 @@ use super::file::{Claim, beside};
 use super::opened::Opened;
 use super::salvage::salvage;
 use super::{Store, session};
+
+/// What a write-ahead log begins with, but for the last bit.
+const LOG_MAGIC: u32 = 0x377f_0682;
 
 /// What is wrong with a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,15 +67,15 @@ impl Store {
         }
         self.seen.len = open.len();
         let log = look_beside(&claim.path, "-wal", &mut self.seen.log);
-        if let Some(Ok(len)) = log
-            && len == 0
-        {
+        if log == Some(Ok(())) && !log_begins_right(&beside(&claim.path, "-wal")) {
             return Some(Wrong::Damaged("its log was truncated".to_owned()));
         }
         let index = look_beside(&claim.path, "-shm", &mut self.seen.index);
         match (log, index) {
-            (Some(Err(())), _) => Some(Wrong::Gone("its log was deleted or renamed")),
-            (_, Some(Err(()))) => Some(Wrong::Gone("the index of its log was deleted or renamed")),
+            (Some(Err(Missing)), _) => Some(Wrong::Gone("its log was deleted or renamed")),
+            (_, Some(Err(Missing))) => {
+                Some(Wrong::Gone("the index of its log was deleted or renamed"))
+            }
             _ => None,
         }
     }
@@ -107,12 +110,28 @@ impl Store {
             let aside = aside.display();
             format!("it is {aside} now; what could be read was copied, {lost} calls are lost")
         };
-        let path = into_place(&new, &path)?;
+        let path = if copied && self.has_its_name() {
+            // All of it is in its copy.
+            fs::rename(&new, &path)
+                .with_context(|| format!("can't replace '{}' by its copy", path.display()))?;
+            path
+        } else {
+            into_place(&new, &path)?
+        };
         self.take_over(&path, copied)?;
         let path = path.display();
         Ok(format!(
             "the file was replaced by another one, {path}: {what}; {said}"
         ))
+    }
+
+    /// Whether the path still leads to the file that is open.
+    fn has_its_name(&self) -> bool {
+        let claim = &self.opened.claim;
+        match (fs::metadata(&claim.path), claim.file.metadata()) {
+            (Ok(named), Ok(open)) => identity(&named) == identity(&open),
+            _ => false,
+        }
     }
 
     /// Copies all that the open file holds.
@@ -231,23 +250,36 @@ impl Store {
     }
 }
 
-/// Bytes of a file beside another, `Err` where it was there once and is not, `None` where it never was.
+/// A file was there once, and is not any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Missing;
+
+/// Whether a file beside another is the one that was there before; `None` where there never was one.
 fn look_beside(
     path: &Path,
     suffix: &str,
     seen: &mut Option<(u64, u64)>,
-) -> Option<Result<u64, ()>> {
+) -> Option<Result<(), Missing>> {
     match fs::metadata(beside(path, suffix)) {
         Ok(metadata) => {
             let known = *seen.get_or_insert(identity(&metadata));
-            Some(if known == identity(&metadata) {
-                Ok(metadata.len())
-            } else {
-                Err(())
-            })
+            let same = known == identity(&metadata);
+            Some(if same { Ok(()) } else { Err(Missing) })
         }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => seen.map(|_| Err(())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => seen.map(|_| Err(Missing)),
         Err(_) => None,
+    }
+}
+
+/// Whether a log begins as one of SQLite does; true where that can't be read. One that was emptied and
+/// written on, far behind its new end, begins with a hole.
+fn log_begins_right(log: &Path) -> bool {
+    let mut magic = [0; 4];
+    match File::open(log).and_then(|log| log.read_exact_at(&mut magic, 0)) {
+        // The last bit is the order of bytes in checksums:
+        // https://www.sqlite.org/fileformat.html#the_write_ahead_log
+        Ok(()) => u32::from_be_bytes(magic) & !1 == LOG_MAGIC,
+        Err(error) => error.kind() != io::ErrorKind::UnexpectedEof,
     }
 }
 

@@ -60,8 +60,8 @@ fn a_file_that_was_deleted_is_written_again() {
         let wrong = store.look().unwrap();
         assert!(matches!(wrong, Wrong::Gone(_)), "{wrong:?}");
         store.replace(&wrong).unwrap();
-        let place = store.file_path().to_owned();
-        assert_eq!(goes_on(store, &place), 0);
+        assert_eq!(store.file_path(), path);
+        assert_eq!(goes_on(store, &path), 0);
     }
 }
 
@@ -124,18 +124,22 @@ fn a_header_that_was_overwritten_costs_nothing() {
 }
 
 #[test]
-fn a_log_that_was_truncated_is_noticed() {
-    let (_folder, path) = folder();
-    let mut store = written(&path);
-    let log = File::options()
-        .write(true)
-        .open(path.with_extension("db-wal"))
-        .unwrap();
-    log.set_len(0).unwrap();
-    let wrong = store.look().unwrap();
-    assert!(matches!(wrong, Wrong::Damaged(_)), "{wrong:?}");
-    store.replace(&wrong).unwrap();
-    goes_on(store, &path);
+fn a_log_that_was_truncated_is_noticed_also_after_it_was_written_on() {
+    for written_on in [false, true] {
+        let (_folder, path) = folder();
+        let mut store = written(&path);
+        let log = path.with_extension("db-wal");
+        let log = File::options().write(true).open(log).unwrap();
+        let end = log.metadata().unwrap().len();
+        log.set_len(0).unwrap();
+        if written_on {
+            log.write_all_at(&[0x5a; 8192], end).unwrap();
+        }
+        let wrong = store.look().unwrap();
+        assert!(matches!(wrong, Wrong::Damaged(_)), "{wrong:?}");
+        store.replace(&wrong).unwrap();
+        goes_on(store, &path);
+    }
 }
 
 #[test]
