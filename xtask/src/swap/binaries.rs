@@ -124,6 +124,9 @@ pub fn run(command: &mut Command, krate: &Crate, folder: &Path, log: &Path) -> R
     for part in krate.without {
         command.arg("--skip").arg(part);
     }
+    if krate.in_turn {
+        command.arg("--test-threads=1");
+    }
     let printed = File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
     let mut child = command
         .current_dir(folder)
@@ -197,6 +200,7 @@ mod tests {
         features: &[],
         tests: &[],
         without: &[],
+        in_turn: false,
         quick: false,
         functions: 0,
         calls: 0,
