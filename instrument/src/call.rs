@@ -1,4 +1,8 @@
 //! A synchronous call: its state on the stack, from entry to its one end.
+//!
+//! What is inlined always here and in the other states of calls is so where the compiler optimizes. Where
+//! it does not, each value of each inlined function has a place of its own in the frame of the user's
+//! function for as long as that runs, which shortens how deep it can recurse.
 
 use core::cell::Cell;
 use core::marker::PhantomData;
@@ -56,7 +60,8 @@ impl Words {
     ///
     /// The compiler is not to know the answer: it would make two ways through the body of it, each with
     /// sites of its own.
-    #[inline(always)]
+    #[cfg_attr(debug_assertions, inline)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn is_seen(&self) -> bool {
         // SAFETY: a word of this state, which is initialized.
         unsafe { self.outer.as_ptr().read_volatile() != UNSEEN as usize }
@@ -74,7 +79,8 @@ impl Words {
 
 impl<F: Function> State<F> {
     /// State of a call that has not begun.
-    #[inline(always)]
+    #[cfg_attr(debug_assertions, inline)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     #[expect(clippy::new_without_default, reason = "made by expansions only")]
     pub const fn new() -> Self {
         Self {
@@ -87,7 +93,8 @@ impl<F: Function> State<F> {
     }
 
     /// Begins the call.
-    #[inline(always)]
+    #[cfg_attr(debug_assertions, inline)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub fn enter(&self) -> Open<'_, F> {
         if SUPPORTED {
             let outer = if F::seen() {
@@ -108,26 +115,23 @@ impl<F: Function> State<F> {
 
 impl<F: Function> Open<'_, F> {
     /// Whether the call began while somebody looked.
-    #[inline(always)]
+    #[cfg_attr(debug_assertions, inline)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub fn is_seen(&self) -> bool {
         SUPPORTED && self.0.words.is_seen()
     }
 
-    /// Ends a call while somebody looks at what it returned, and gives that back.
-    ///
-    /// It is moved here and back, because a reference to it would keep it in memory, and in another
-    /// place than where the caller wants it, also where nobody looks.
+    /// Ends a call while somebody looks at what it returned.
     #[inline(always)]
-    pub(crate) fn tell<R, I: Inspect<R>>(self, returned: R) -> R {
+    pub(crate) fn tell<R, I: Inspect<R>>(self, returned: &R) {
         let state = self.0;
-        I::returned::<F>(state.address(), &returned);
+        I::returned::<F>(state.address(), returned);
         mem::forget(self);
-        if I::failed(&returned) {
-            detail::with::<F, R, I>(&returned, |detail| error(state, Outcome::Err, detail));
+        if I::failed(returned) {
+            detail::with::<F, R, I>(returned, |detail| error(state, Outcome::Err, detail));
         } else {
             exit(state, Outcome::Ok);
         }
-        returned
     }
 
     /// Ends a call of which nobody looks at what it returned, which `failed`.
@@ -135,7 +139,8 @@ impl<F: Function> Open<'_, F> {
     /// Of a function with the ABI of C the compiler knows early that it does not unwind, so that
     /// nothing has to be dropped then: it makes the returned value where the caller wants it, instead
     /// of copying it there.
-    #[inline(always)]
+    #[cfg_attr(debug_assertions, inline)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     #[expect(improper_ctypes_definitions, reason = "no other language calls it")]
     pub extern "C" fn end(self, failed: bool) {
         let state = self.0;

@@ -36,14 +36,37 @@ pub trait Inspect<R> {
     #[inline(always)]
     fn returned<F: Function>(_call: usize, _returned: &R) {}
 
+    /// Whether somebody who looks at a call that `failed`, or did not, needs what it returned.
+    #[inline(always)]
+    fn is_needed(&self, failed: bool, _returned: &R) -> bool {
+        failed || Self::HANDS_ON
+    }
+
     /// Ends a call while somebody looks at what it returned, and gives that back.
+    ///
+    /// It is moved here and back, because a reference to it would keep it in memory, and in another
+    /// place than where the caller wants it, also where nobody looks.
     #[cold]
     #[inline(never)]
     fn tell<F: Function>(self, open: Open<'_, F>, returned: R) -> R
     where
         Self: Sized,
     {
-        open.tell::<R, Self>(returned)
+        open.tell::<R, Self>(&returned);
+        returned
+    }
+
+    /// Ends a call where the compiler does not optimize.
+    fn end<F: Function>(self, open: Open<'_, F>, returned: &mut R)
+    where
+        Self: Sized,
+    {
+        let failed = Self::failed(returned);
+        if self.is_needed(failed, returned) && open.is_seen() {
+            open.tell::<R, Self>(returned);
+        } else {
+            open.end(failed);
+        }
     }
 }
 
@@ -58,7 +81,8 @@ impl<R: ?Sized> Kind<R> {
     }
 
     /// The type of what `_value` points at.
-    #[inline(always)]
+    #[cfg_attr(debug_assertions, inline)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub fn of(_value: &R) -> Self {
         Self::new()
     }
@@ -154,7 +178,8 @@ impl<R> Inspect<R> for Anything {
 /// Gives `Debugged`, before `InspectDisplayed`: for `err(Debug)`.
 pub trait InspectDebuggedFirst {
     /// The inspector.
-    #[inline(always)]
+    #[cfg_attr(debug_assertions, inline)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn inspector(&self) -> Debugged {
         Debugged
     }
@@ -164,7 +189,8 @@ impl<T, E: Debug> InspectDebuggedFirst for &&&&Kind<Result<T, E>> {}
 /// Gives `Displayed`, before the others.
 pub trait InspectDisplayed {
     /// The inspector.
-    #[inline(always)]
+    #[cfg_attr(debug_assertions, inline)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn inspector(&self) -> Displayed {
         Displayed
     }
@@ -174,7 +200,8 @@ impl<T, E: Display> InspectDisplayed for &&&Kind<Result<T, E>> {}
 /// Gives `Debugged`, after `InspectDisplayed`.
 pub trait InspectDebugged {
     /// The inspector.
-    #[inline(always)]
+    #[cfg_attr(debug_assertions, inline)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn inspector(&self) -> Debugged {
         Debugged
     }
@@ -184,7 +211,8 @@ impl<T, E: Debug> InspectDebugged for &&Kind<Result<T, E>> {}
 /// Gives `Opaque`, after `InspectDebugged`.
 pub trait InspectOpaque {
     /// The inspector.
-    #[inline(always)]
+    #[cfg_attr(debug_assertions, inline)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn inspector(&self) -> Opaque {
         Opaque
     }
@@ -194,7 +222,8 @@ impl<T, E> InspectOpaque for &Kind<Result<T, E>> {}
 /// Gives [`Anything`], where nothing else fits.
 pub trait InspectAnything {
     /// The inspector.
-    #[inline(always)]
+    #[cfg_attr(debug_assertions, inline)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn inspector(&self) -> Anything {
         Anything
     }
@@ -216,4 +245,31 @@ macro_rules! __inspect {
         };
         (&&&&$kind).inspector()
     }};
+}
+
+/// Ends the call `$open` with `$result`, of which `$inspector` tells. The result is moved where somebody
+/// looks at it, and else stays where it was made.
+#[cfg(not(debug_assertions))]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __end {
+    ($open:ident, $result:ident, $inspector:ident) => {
+        let failed = $crate::__private::Inspect::is_failure(&$inspector, &$result);
+        if $crate::__private::Inspect::is_needed(&$inspector, failed, &$result) && $open.is_seen() {
+            $result = $crate::__private::Inspect::tell($inspector, $open, $result);
+        } else {
+            $open.end(failed);
+        }
+    };
+}
+
+/// Ends the call `$open` with `$result`, of which `$inspector` tells. Every copy of the result would have a
+/// place of its own in the user's frame, without optimization.
+#[cfg(debug_assertions)]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __end {
+    ($open:ident, $result:ident, $inspector:ident) => {
+        $crate::__private::Inspect::end($inspector, $open, &mut $result);
+    };
 }

@@ -49,12 +49,14 @@ pub struct Called<G: Function>(Turns<G, Moves>);
 impl<F: Function> Each<F> for Counted {
     type Function = F;
 
-    #[inline(always)]
+    #[cfg_attr(debug_assertions, inline)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn enter(&mut self) -> Option<Turn<F, Moves>> {
         None
     }
 
-    #[inline(always)]
+    #[cfg_attr(debug_assertions, inline)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn begin_last(&mut self) {}
 
     #[inline(always)]
@@ -71,7 +73,8 @@ impl<G: Function> Called<G> {
 impl<F: Function, G: Function> Each<F> for Called<G> {
     type Function = G;
 
-    #[inline(always)]
+    #[cfg_attr(debug_assertions, inline)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn enter(&mut self) -> Option<Turn<G, Moves>> {
         if !self.0.is_open() {
             // The call of the item before has ended.
@@ -80,7 +83,8 @@ impl<F: Function, G: Function> Each<F> for Called<G> {
         self.0.enter(0)
     }
 
-    #[inline(always)]
+    #[cfg_attr(debug_assertions, inline)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn begin_last(&mut self) {
         if self.0.is_open() {
             self.0.begin_last();
@@ -109,7 +113,8 @@ impl<F: Function, E: Each<F>> Items<F, E> {
     }
 
     /// A turn in which an item may come; `None` once the call has ended.
-    #[inline(always)]
+    #[cfg_attr(debug_assertions, inline)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn enter(&mut self) -> Option<ItemTurn<'_, F, E>> {
         let whole = self.turns.enter(self.given.told())?;
         Some(ItemTurn {
@@ -121,7 +126,8 @@ impl<F: Function, E: Each<F>> Items<F, E> {
 
     /// Begins the last turn, where the call has begun and not ended: it is dropped. The drop of this
     /// state ends it.
-    #[inline(always)]
+    #[cfg_attr(debug_assertions, inline)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn begin_last(&mut self) {
         if self.turns.is_open() {
             self.turns.begin_last();
@@ -139,7 +145,8 @@ impl Given {
 }
 
 impl<F: Function, E: Each<F>> Drop for Items<F, E> {
-    #[inline(always)]
+    #[cfg_attr(debug_assertions, inline)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn drop(&mut self) {
         if self.turns.is_open() {
             self.each.end_last();
@@ -173,7 +180,8 @@ impl<F: Function, E: Each<F>> ItemTurn<'_, F, E> {
 
     /// Nothing came yet.
     #[cfg(feature = "stream")]
-    #[inline(always)]
+    #[cfg_attr(debug_assertions, inline)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn suspend(self) {
         if let Some(item) = self.item {
             item.suspend();
@@ -182,7 +190,8 @@ impl<F: Function, E: Each<F>> ItemTurn<'_, F, E> {
     }
 
     /// An item came, or the end.
-    #[inline(always)]
+    #[cfg_attr(debug_assertions, inline)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn came<T, I: Inspect<T>>(self, came: Option<&T>) {
         let Self { item, whole, given } = self;
         match came {

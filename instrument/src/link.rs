@@ -48,6 +48,10 @@ pub struct Call {
 /// For tasks there is [`InCall::in_current_call`].
 ///
 /// The time of such a child is no part of its parent's: the parent may have ended long before.
+///
+/// There is nothing to give back: one in which nothing runs, or whose task is forgotten, leaves nothing
+/// behind. The agent remembers what some 16,000 of them stand for, those that were used last, or with
+/// `--capture exits` the 65,536 newest. What runs in one that it has forgotten has no parent.
 #[inline]
 pub fn current_call() -> Call {
     Call {

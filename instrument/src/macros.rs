@@ -29,12 +29,7 @@ macro_rules! call {
         let open = state.enter();
         let mut result = $crate::__private::body(|| $body);
         let inspector = $crate::__inspect!($crate::__private::Kind::of(&result));
-        let failed = $crate::__private::Inspect::is_failure(&inspector, &result);
-        if failed && open.is_seen() {
-            result = $crate::__private::Inspect::tell(inspector, open, result);
-        } else {
-            open.end(failed);
-        }
+        $crate::__end!(open, result, inspector);
         result
     }};
 }

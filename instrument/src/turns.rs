@@ -101,7 +101,8 @@ impl<F: Function, P: Place> Turns<F, P> {
 
     /// Makes this the innermost call of the thread for one turn, and begins it in the first. `None`
     /// once it has ended. `items` is what its end says of them.
-    #[inline(always)]
+    #[cfg_attr(debug_assertions, inline)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn enter(&mut self, items: u32) -> Option<Turn<F, P>> {
         if !SUPPORTED || self.parent == ENDED {
             return None;
@@ -193,7 +194,8 @@ impl<F: Function, P: Place> Turns<F, P> {
 
     /// Marks the call as ended, and takes it from the thread's chain, where `outer` is next. Gives what
     /// its end says of it: its parent, and when it began.
-    #[inline(always)]
+    #[cfg_attr(debug_assertions, inline)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn end(&mut self, outer: usize) -> (usize, u64) {
         let said = if outer == UNSEEN {
             (UNSEEN, 0)
@@ -281,7 +283,8 @@ fn ended(outcome: Outcome, items: u32) -> u64 {
 }
 
 impl<F: Function, P: Place> Drop for Turns<F, P> {
-    #[inline(always)]
+    #[cfg_attr(debug_assertions, inline)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn drop(&mut self) {
         if self.is_open() {
             self.end_last(0);
@@ -307,7 +310,8 @@ impl<F: Function, P: Place> Turn<F, P> {
     }
 
     /// Whether the call began while somebody looked.
-    #[inline(always)]
+    #[cfg_attr(debug_assertions, inline)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn is_seen(&self) -> bool {
         self.outer != UNSEEN
     }
@@ -328,7 +332,8 @@ impl<F: Function, P: Place> Turn<F, P> {
     /// The turn ended, the call did not.
     ///
     /// Has the ABI of C for the reason that [`Open::end`](crate::call::Open::end) has it.
-    #[inline(always)]
+    #[cfg_attr(debug_assertions, inline)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     #[expect(improper_ctypes_definitions, reason = "no other language calls it")]
     pub(crate) extern "C" fn suspend(self) {
         let (turns, outer, _) = self.into_parts();
@@ -354,7 +359,8 @@ impl<F: Function, P: Place> Turn<F, P> {
     /// The call ended, and nobody looks at what it returned, which `failed`.
     ///
     /// Has the ABI of C for the reason that [`Open::end`](crate::call::Open::end) has it.
-    #[inline(always)]
+    #[cfg_attr(debug_assertions, inline)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     #[expect(improper_ctypes_definitions, reason = "no other language calls it")]
     pub(crate) extern "C" fn end(self, failed: bool) {
         if failed {
@@ -396,7 +402,8 @@ impl<F: Function, P: Place> Turn<F, P> {
 }
 
 impl<F: Function, P: Place> Drop for Turn<F, P> {
-    #[inline(always)]
+    #[cfg_attr(debug_assertions, inline)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn drop(&mut self) {
         // SAFETY: as in `into_parts`; what is beside the state is no longer borrowed.
         unsafe { &mut *self.turns }.unwound(self.outer, self.items);

@@ -188,38 +188,19 @@ fn warning(unknown: &Error) -> TokenStream {
 fn synchronous(function: &Function, call: &Call<'_>) -> TokenStream {
     let body = &function.body;
     let returned = returns::in_body(&function.signature.output, body.span_open());
-    let (state, open, result) = (local("state"), local("open"), local("result"));
+    let (state, open) = (local("state"), local("open"));
+    let (result, inspector) = (local("result"), local("inspector"));
     let capture = call.fields.capture();
     let run = run(function, &function.body, &returned, call);
-    let end = end(&open, &result, call);
+    let inspect = call.inspector(&quote!(::exoscope::__private::Kind::of(&#result)));
     quote! {
         let #state = ::exoscope::__private::State::<__ExoscopeFunction>::new();
         let #open = #state.enter();
         #capture
         let mut #result: #returned = #run;
-        #end
-        #result
-    }
-}
-
-/// Ends the call with what it returned. That is moved only where somebody looks at it, and else stays
-/// where it was made.
-fn end(open: &Ident, result: &Ident, call: &Call<'_>) -> TokenStream {
-    let inspect = call.inspector(&quote!(::exoscope::__private::Kind::of(&#result)));
-    let (inspector, failed) = (local("inspector"), local("failed"));
-    let looked_at = if call.options.ret.is_some() {
-        quote!(#open.is_seen())
-    } else {
-        quote!(#failed && #open.is_seen())
-    };
-    quote! {
         let #inspector = #inspect;
-        let #failed = ::exoscope::__private::Inspect::is_failure(&#inspector, &#result);
-        if #looked_at {
-            #result = ::exoscope::__private::Inspect::tell(#inspector, #open, #result);
-        } else {
-            #open.end(#failed);
-        }
+        ::exoscope::__end!(#open, #result, #inspector);
+        #result
     }
 }
 

@@ -19,6 +19,7 @@ pub const CASES: &[Case] = &[
     errors::CASE,
     unwanted::CASE,
     evaluated::CASE,
+    without_allocation::CASE,
 ];
 
 /// Every form that `tracing` has. A name alone is a value where it is an argument's; `user.id` is not,
@@ -465,4 +466,62 @@ pub mod evaluated {
     }
 
     case!(run => [ok("calls").fields(r#"{"value":7}"#).with(&[ok("called")])].alone());
+}
+
+/// Nothing is allocated for what is captured: fields, returned values, messages, and polls.
+pub mod without_allocation {
+    use std::pin::pin;
+
+    use crate::allocations;
+    use crate::case::{cancelled, err, ok};
+    use crate::futures::{once_pending, poll_once};
+
+    #[exoscope::instrument(fields(text, %number, list = ?[number, 2], sum = number + 1), ret)]
+    fn plain(text: &str, number: u64) -> usize {
+        text.len()
+    }
+
+    #[exoscope::instrument(args(id), err, ret)]
+    fn fails(id: u32) -> Result<u32, std::num::TryFromIntError> {
+        Ok(u32::from(u8::try_from(id)?))
+    }
+
+    #[exoscope::instrument(fields(text), ret)]
+    async fn waits(text: &str) -> usize {
+        once_pending().await;
+        text.len()
+    }
+
+    #[exoscope::instrument(items)]
+    fn numbers() -> impl Iterator<Item = Result<u32, &'static str>> {
+        [Ok(1), Err("the last")].into_iter()
+    }
+
+    fn run() {
+        assert_eq!(allocations::of(|| Box::new(1)), 1, "it counts");
+        assert_eq!(allocations::of(|| plain("text", 1)), 0);
+        assert_eq!(allocations::of(|| fails(300)), 0);
+        let twice = allocations::of(|| {
+            let mut future = pin!(waits("abc"));
+            assert!(poll_once(future.as_mut()).is_pending());
+            assert!(poll_once(future).is_ready());
+        });
+        assert_eq!(twice, 0);
+        assert_eq!(allocations::of(|| numbers().count()), 0);
+    }
+
+    case!(run => [
+        ok("plain").fields(r#"{"text":"text","number":"1","list":"[1, 2]","sum":2,"return":4}"#),
+        err(
+            "fails",
+            "core::num::error::TryFromIntError",
+            "out of range integral type conversion attempted",
+        ).fields(r#"{"id":300}"#),
+        ok("waits").fields(r#"{"text":"abc","return":3}"#),
+        err("numbers", "&str", "the last").items(2).with(&[
+            ok("numbers::item"),
+            err("numbers::item", "&str", "the last"),
+            cancelled("numbers::item"),
+        ]),
+    ]);
 }

@@ -153,19 +153,21 @@ pub mod implied {
     ]);
 }
 
-/// 100,000 deep: the markers take 16 bytes of a frame, and never the stack that the bare one has.
+/// 100,000 deep: a call takes 16 bytes of a frame, and without optimization a little more.
 pub mod recursive {
     use std::hint::black_box;
 
     use crate::case::ok;
 
     const DEPTH: u32 = 100_000;
-    /// What the main thread has as a rule. Without optimization, bare frames do not fit either.
+    /// What the main thread has as a rule.
     const STACK: usize = if cfg!(debug_assertions) {
-        64 << 20
+        20 << 20
     } else {
         8 << 20
     };
+    /// Bytes of the stack that a call takes at most.
+    const TAKEN: usize = if cfg!(debug_assertions) { 160 } else { 16 };
 
     #[exoscope::instrument]
     fn down(depth: u32) -> u32 {
@@ -186,8 +188,39 @@ pub mod recursive {
         number != 0 && even(number - 1)
     }
 
+    /// Where the stack ends.
+    #[inline(never)]
+    fn here() -> usize {
+        let local = 0_u8;
+        black_box(&raw const local) as usize
+    }
+
+    macro_rules! twins {
+        ($(#[$attribute:meta])* => $name:ident) => {
+            /// Bytes of the stack from one level to the next.
+            $(#[$attribute])*
+            #[inline(never)]
+            fn $name(depth: u32) -> usize {
+                let here = here();
+                match depth {
+                    0 => here,
+                    1 => here - $name(0),
+                    _ => black_box($name(depth - 1)),
+                }
+            }
+        };
+    }
+
+    twins!(=> bare_level);
+    twins!(#[exoscope::instrument] => level);
+
     fn run() {
         assert!(even(4));
+        let (bare, marked) = (bare_level(2), level(2));
+        assert!(
+            marked <= bare + TAKEN,
+            "{marked} bytes, the bare one {bare}"
+        );
         let thread = std::thread::Builder::new().stack_size(STACK);
         let counted = thread
             .spawn(|| down(DEPTH - 1))
@@ -198,6 +231,7 @@ pub mod recursive {
 
     case!(run => [
         ok("even").with(&[ok("odd").with(&[ok("even").with(&[ok("odd").with(&[ok("even")])])])]),
+        ok("level").chain(3),
         ok("down").on_thread().chain(DEPTH),
     ]);
 }
@@ -520,7 +554,7 @@ pub mod inlined {
 pub mod tracked {
     use std::panic::Location;
 
-    use crate::case::ok;
+    use crate::case::{err, ok};
 
     #[exoscope::instrument]
     #[track_caller]
@@ -534,6 +568,16 @@ pub mod tracked {
         (option.unwrap(), here())
     }
 
+    #[exoscope::instrument]
+    #[inline(always)]
+    #[track_caller]
+    fn inlined(fail: bool) -> Result<&'static Location<'static>, String> {
+        if fail {
+            return Err("asked to".to_owned());
+        }
+        Ok(here())
+    }
+
     fn run() {
         let (line, location) = (line!(), here());
         assert_eq!(location.file(), file!());
@@ -544,9 +588,17 @@ pub mod tracked {
             (1, line),
             "the line of the outermost caller"
         );
+        let (line, location) = (line!(), inlined(false));
+        assert_eq!(location.map(Location::line), Ok(line), "the caller's");
+        assert!(inlined(true).is_err());
     }
 
-    case!(run => [ok("here"), ok("through").with(&[ok("here")])]);
+    case!(run => [
+        ok("here"),
+        ok("through").with(&[ok("here")]),
+        ok("inlined").with(&[ok("here")]),
+        err("inlined", "alloc::string::String", "asked to"),
+    ]);
 }
 
 /// `#[must_use]`, and other attributes of the compiler.

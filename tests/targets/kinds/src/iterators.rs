@@ -393,7 +393,7 @@ pub mod more_than_iterators {
 pub mod panics {
     use std::panic::catch_unwind;
 
-    use crate::case::panic;
+    use crate::case::{ok, panic};
 
     #[exoscope::instrument]
     fn numbers() -> impl Iterator<Item = u32> {
@@ -405,11 +405,20 @@ pub mod panics {
         panic!("in an iterator");
     }
 
-    fn run() {
-        assert!(catch_unwind(|| numbers().count()).is_err());
+    #[exoscope::instrument(items)]
+    fn each() -> impl Iterator<Item = u32> {
+        (0..3).map(|number| if number == 1 { falls() } else { number })
     }
 
+    fn run() {
+        assert!(catch_unwind(|| numbers().count()).is_err());
+        assert!(catch_unwind(|| each().count()).is_err());
+    }
+
+    const FALLS: crate::case::Row = panic("falls").said("in an iterator");
+
     case!(run => [
-        panic("numbers").items(2).with(&[panic("falls").said("in an iterator")]),
+        panic("numbers").items(2).with(&[FALLS]),
+        panic("each").items(1).with(&[ok("each::item"), panic("each::item").with(&[FALLS])]),
     ]);
 }

@@ -13,6 +13,7 @@ pub const CASES: &[Case] = &[
     outside::CASE,
     streams::CASE,
     cancelled_tasks::CASE,
+    unused::CASE,
 ];
 
 /// A task on the same thread, awaited and not.
@@ -345,5 +346,39 @@ pub mod cancelled_tasks {
         ok("in_call").with(&[
             ok("begins").with(&[cancelled("waits").outlives(), ok("Guard::drop").outlives()]),
         ]),
+    ].needs_entries());
+}
+
+/// What was to run within a call and never does; and a call that ended before anything ran within it.
+pub mod unused {
+    use exoscope::{Call, InCall, current_call};
+
+    use crate::case::ok;
+
+    #[exoscope::instrument]
+    async fn task(text: String) -> usize {
+        text.len()
+    }
+
+    #[exoscope::instrument]
+    fn makes() -> Call {
+        drop(task("dropped".to_owned()).in_current_call());
+        std::mem::forget(task("forgotten".to_owned()).in_current_call());
+        let _never_used = current_call();
+        current_call()
+    }
+
+    #[exoscope::instrument]
+    fn late() {}
+
+    fn run() {
+        let call = makes();
+        late();
+        call.run(late);
+    }
+
+    case!(run => [
+        ok("makes").with(&[ok("late").outlives()]),
+        ok("late"),
     ].needs_entries());
 }

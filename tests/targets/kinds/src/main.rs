@@ -13,6 +13,7 @@
     reason = "functions of every form that there is, good style or not"
 )]
 
+mod allocations;
 #[macro_use]
 mod case;
 mod closures;

@@ -12,10 +12,12 @@ pub const CASES: &[Case] = &[
     destructors_run::CASE,
     during_unwinding::CASE,
     in_thread::CASE,
+    out_of_thread::CASE,
     scoped_threads::CASE,
     foreign::CASE,
     payloads::CASE,
     own_hook::CASE,
+    chained_hook::CASE,
     in_formatting::CASE,
     in_iterator::CASE,
 ];
@@ -393,6 +395,42 @@ pub mod in_thread {
     case!(run => [ok("joins"), panic("body").on_thread().with(&[panic("falls").said("in a thread")])]);
 }
 
+/// It goes on in who waits for the thread in which it began.
+pub mod out_of_thread {
+    use std::panic::resume_unwind;
+    use std::thread;
+
+    use super::panics;
+    use crate::case::panic;
+
+    #[exoscope::instrument]
+    fn falls() {
+        panic!("in a thread");
+    }
+
+    #[exoscope::instrument]
+    fn waits() {
+        thread::spawn(falls)
+            .join()
+            .unwrap_or_else(|payload| resume_unwind(payload));
+    }
+
+    #[exoscope::instrument]
+    fn outer() {
+        waits();
+    }
+
+    fn run() {
+        panics(outer);
+    }
+
+    // What is resumed runs no hook, so it says nothing a second time.
+    case!(run => [
+        panic("outer").with(&[panic("waits")]),
+        panic("falls").said("in a thread").on_thread(),
+    ]);
+}
+
 /// In a scoped thread: the scope panics in its turn.
 pub mod scoped_threads {
     use std::thread;
@@ -547,6 +585,36 @@ pub mod own_hook {
 
     // The hook runs before anything unwinds: inside the call.
     case!(run => [panic("falls").with(&[ok("reports")])]);
+}
+
+/// A hook of the user that calls the one before it: both do their work.
+pub mod chained_hook {
+    use std::panic::{PanicHookInfo, set_hook, take_hook};
+    use std::sync::Arc;
+
+    use super::panics;
+    use crate::case::{ok, panic};
+
+    #[exoscope::instrument]
+    fn reports() {}
+
+    #[exoscope::instrument]
+    fn falls() {
+        panic!("for both hooks");
+    }
+
+    fn run() {
+        let before: Arc<dyn Fn(&PanicHookInfo<'_>) + Send + Sync> = take_hook().into();
+        let next = Arc::clone(&before);
+        set_hook(Box::new(move |info| {
+            reports();
+            next(info);
+        }));
+        panics(falls);
+        set_hook(Box::new(move |info| before(info)));
+    }
+
+    case!(run => [panic("falls").said("for both hooks").with(&[ok("reports")])]);
 }
 
 /// In the `Display` of an error, which is formatted only because somebody looks: the message ends

@@ -423,7 +423,7 @@ pub mod per_item {
     use futures::{Stream, StreamExt, stream};
 
     use crate::case::{cancelled, err, ok};
-    use crate::futures::once_pending;
+    use crate::futures::{once_pending, poll_once};
 
     #[exoscope::instrument(items)]
     fn numbers() -> impl Stream<Item = Result<u32, String>> {
@@ -441,6 +441,11 @@ pub mod per_item {
         stream::repeat(7)
     }
 
+    #[exoscope::instrument(items)]
+    fn stalls() -> impl Stream<Item = u32> {
+        stream::once(async { 1 }).chain(stream::pending())
+    }
+
     fn run() {
         assert_eq!(
             block_on(
@@ -451,6 +456,11 @@ pub mod per_item {
             2
         );
         assert_eq!(block_on(endless().take(2).count()), 2);
+        let mut stalled = Box::pin(stalls());
+        assert_eq!(block_on(stalled.next()), Some(1));
+        assert!(poll_once(std::pin::pin!(stalled.next())).is_pending());
+        drop(stalled);
+        drop(stalls());
     }
 
     const KIND: &str = "alloc::string::String";
@@ -465,6 +475,7 @@ pub mod per_item {
         err("use", KIND, "too small"),
         ok("use"),
         cancelled("endless").items(2).with(&[ok("endless::item"), ok("endless::item")]),
+        cancelled("stalls").items(1).with(&[ok("stalls::item"), cancelled("stalls::item")]),
     ]);
 }
 
@@ -578,9 +589,9 @@ pub mod panics {
     use std::panic::{AssertUnwindSafe, catch_unwind};
 
     use futures::executor::block_on;
-    use futures::{Stream, StreamExt};
+    use futures::{Stream, StreamExt, stream};
 
-    use crate::case::panic;
+    use crate::case::{ok, panic};
 
     #[exoscope::instrument]
     fn numbers() -> impl Stream<Item = u32> {
@@ -596,12 +607,28 @@ pub mod panics {
         panic!("in a stream");
     }
 
+    #[exoscope::instrument(items)]
+    fn each() -> impl Stream<Item = u32> {
+        stream::iter(0..3).inspect(|number| {
+            if *number == 1 {
+                falls();
+            }
+        })
+    }
+
     fn run() {
         let caught = catch_unwind(AssertUnwindSafe(|| block_on(numbers().count())));
         assert!(caught.is_err());
+        let caught = catch_unwind(AssertUnwindSafe(|| block_on(each().count())));
+        assert!(caught.is_err());
     }
 
-    case!(run => [panic("numbers").items(2).with(&[panic("falls").said("in a stream")])]);
+    const FALLS: crate::case::Row = panic("falls").said("in a stream");
+
+    case!(run => [
+        panic("numbers").items(2).with(&[FALLS]),
+        panic("each").items(1).with(&[ok("each::item"), panic("each::item").with(&[FALLS])]),
+    ]);
 }
 
 /// A stream that catches a panic and ends with an error has that error, and where it is dropped the one
