@@ -5,6 +5,7 @@
 
 pub mod filter;
 pub mod flames;
+mod functions;
 pub mod rows;
 pub mod sampling;
 pub mod tree;
@@ -23,8 +24,8 @@ use crate::store::file::check_version;
 use crate::store::schema::APPLICATION_ID;
 use filter::CallFilter;
 use rows::{
-    CallRow, CompletenessRow, DiedRow, ErrorRow, FunctionRow, InFlightRow, PollsRow,
-    ProcessStatsRow, SessionRow, UnmatchedRow,
+    CallRow, CompletenessRow, DiedRow, ErrorRow, InFlightRow, PollsRow, ProcessStatsRow,
+    SessionRow, UnmatchedRow,
 };
 
 /// How long a read waits for a lock; readers wait only while a log is being recovered.
@@ -110,24 +111,14 @@ impl Database {
         self.select(&sql, [], SessionRow::read)
     }
 
-    /// The functions, those with the most time of their own first.
-    pub fn functions(&self) -> Result<Vec<FunctionRow>> {
-        let sql = format!(
-            "SELECT {} FROM functions ORDER BY self_ns DESC, calls DESC, function",
-            FunctionRow::COLUMNS
-        );
-        self.select(&sql, [], FunctionRow::read)
-    }
-
     /// How the time of polled calls was split, by function, the longest ready first.
     pub fn polls(&self) -> Result<Vec<PollsRow>> {
         let sql = format!(
             "SELECT {} FROM (
-               SELECT f.path AS function, count(*) AS calls, sum(p.polls) AS polls,
-                 sum(p.polled_ns) AS polled_ns, sum(p.ready_ns) AS ready_ns,
-                 sum(c.duration_ns - p.polled_ns - p.ready_ns) AS suspended_ns
-               FROM call_polls p JOIN call c USING (call_id) JOIN function f USING (function_id)
-               GROUP BY f.path)
+               SELECT path AS function, sum(calls) AS calls, sum(polls) AS polls,
+                 sum(polled_ns) AS polled_ns, sum(ready_ns) AS ready_ns,
+                 sum(suspended_ns) AS suspended_ns
+               FROM poll_stat JOIN function USING (function_id) GROUP BY path)
              ORDER BY ready_ns DESC, polled_ns DESC, function",
             PollsRow::COLUMNS
         );

@@ -6,7 +6,7 @@ use exoscope_abi::Outcome;
 use rusqlite::Connection;
 
 use super::*;
-use crate::event::{Batch, Call, ErrorDetail, OpenCall};
+use crate::event::{Batch, Call, CallPolls, ErrorDetail, OpenCall};
 use crate::store::tests::{call, calls, counts, end, folder, function, open_call, store};
 
 /// A finished file with the calls 1 to 5.
@@ -145,6 +145,54 @@ fn rows_carry_what_the_views_have() {
     let origins: Vec<i64> = errors.iter().map(|error| error.origin_call_id).collect();
     assert_eq!(origins, [2, 4, 5]);
     assert_eq!(errors[0].message.as_deref(), Some("m"));
+}
+
+/// Two commits of calls of many lengths, every other one with polls.
+fn of_many_lengths(path: &Path) {
+    let mut store = store(path);
+    for first in [1, 3_001] {
+        let made = (first..first + 3_000).map(|id| Call {
+            duration_ns: 50 + id * id * id % 70_001,
+            ..call(id, None, (id % 7 % 2) as u32, Outcome::Ok)
+        });
+        let batch = calls(made.collect());
+        let polls = batch.calls.iter().step_by(2).map(|call| CallPolls {
+            call: call.id,
+            polls: call.id % 5,
+            polled_ns: call.duration_ns / 3,
+            ready_ns: call.duration_ns / 4,
+        });
+        let polls = polls.collect();
+        store.write(&Batch { polls, ..batch }).unwrap();
+    }
+    store.finish(&end()).unwrap();
+}
+
+#[test]
+fn percentiles_are_those_of_the_view() {
+    let (_folder, path) = folder();
+    of_many_lengths(&path);
+    let database = open_readonly(&path).unwrap();
+    let sql = format!(
+        "SELECT {} FROM functions ORDER BY self_ns DESC, calls DESC, function",
+        rows::FunctionRow::COLUMNS
+    );
+    let view = database.select(&sql, [], rows::FunctionRow::read).unwrap();
+    assert!(view[0].p50_ns < view[0].p90_ns && view[0].p90_ns < view[0].p99_ns);
+    assert_eq!(database.functions().unwrap(), view);
+}
+
+#[test]
+fn sums_of_polls_are_those_of_the_calls() {
+    let (_folder, path) = folder();
+    of_many_lengths(&path);
+    let database = open_readonly(&path).unwrap();
+    let sql =
+        "SELECT function, count(*), sum(polls), sum(polled_ns), sum(ready_ns), sum(suspended_ns)
+               FROM calls WHERE polls IS NOT NULL GROUP BY 1 ORDER BY 5 DESC";
+    let calls = database.select(sql, [], PollsRow::read).unwrap();
+    assert_eq!(calls.iter().map(|row| row.calls).sum::<i64>(), 3_000);
+    assert_eq!(database.polls().unwrap(), calls);
 }
 
 #[test]

@@ -158,6 +158,7 @@ fn correct_sums(connection: &Connection) -> Result<u64> {
         "CREATE TEMP TABLE old AS
            SELECT session_id, sum(calls) AS calls FROM function_stat GROUP BY 1;
          DELETE FROM function_stat;
+         DELETE FROM poll_stat;
          DELETE FROM duration_bucket;
          INSERT INTO function_stat
            SELECT function_id, session_id, count(*), sum(outcome = 0), sum(outcome = 1),
@@ -172,6 +173,10 @@ fn correct_sums(connection: &Connection) -> Result<u64> {
            FROM call LEFT JOIN call_polls USING (call_id)
            JOIN session ON call_id > call_base AND call_id <= call_last
            GROUP BY 1, 2;
+         INSERT INTO poll_stat
+           SELECT function_id, count(*), sum(polls), sum(polled_ns), sum(ready_ns),
+             sum(duration_ns - polled_ns - ready_ns)
+           FROM call_polls JOIN call USING (call_id) GROUP BY 1;
          INSERT INTO duration_bucket
            SELECT function_id, bucket_middle(duration_ns) AS middle_ns, count(*)
            FROM call GROUP BY 1, 2;",

@@ -176,6 +176,16 @@ CREATE TABLE function_stat (
   PRIMARY KEY (function_id, session_id)
 ) STRICT, WITHOUT ROWID;
 
+-- Likewise over the rows of `call_polls`.
+CREATE TABLE poll_stat (
+  function_id INTEGER PRIMARY KEY,
+  calls INTEGER NOT NULL,
+  polls INTEGER NOT NULL,
+  polled_ns INTEGER NOT NULL,
+  ready_ns INTEGER NOT NULL,
+  suspended_ns INTEGER NOT NULL
+) STRICT;
+
 -- Rows of `call` by duration: buckets of at most 1/128 of their value, named by their middle. While a
 -- session is being written, the calls of the last second may be missing.
 CREATE TABLE duration_bucket (

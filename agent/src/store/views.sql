@@ -77,13 +77,8 @@ LEFT JOIN call_fields fields ON fields.call_id = c.call_id
 LEFT JOIN call_items items ON items.call_id = c.call_id
 LEFT JOIN call_polls polls ON polls.call_id = c.call_id;
 
--- total_ns and self_ns are plain sums over all rows of the function: a recursive call counts in the
--- total of its outer ones and again in its own. Calls that were open at the end of the session
--- count with the time they had lasted by then. A percentile is the smallest duration that so many
--- per cent of the calls did not exceed, at most 0.4 % off. What the kernel counted is summed over the calls
--- of which it is known: cpu_calls and fault_calls say how many those are, and where there are none, the
--- sums are NULL.
-CREATE VIEW functions AS
+-- `functions` without its percentiles.
+CREATE VIEW function_sums AS
 WITH stat AS (
   SELECT function_id, sum(calls) AS calls, sum(ok) AS ok, sum(err) AS err, sum(panic) AS panic,
     sum(cancelled) AS cancelled, sum(unfinished) AS unfinished, sum(target_died) AS target_died,
@@ -92,18 +87,6 @@ WITH stat AS (
     sum(blocked_ns) AS blocked_ns, sum(fault_calls) AS fault_calls,
     sum(minor_faults) AS minor_faults, sum(major_faults) AS major_faults
   FROM function_stat GROUP BY function_id
-), reached AS (
-  SELECT function_id, middle_ns,
-    100 * sum(calls) OVER (PARTITION BY function_id ORDER BY middle_ns) AS calls_100,
-    sum(calls) OVER (PARTITION BY function_id) AS all_calls
-  FROM duration_bucket
-), percentile AS (
-  SELECT function_id,
-    min(CASE WHEN calls_100 >= 50 * all_calls THEN middle_ns END) AS p50_ns,
-    min(CASE WHEN calls_100 >= 90 * all_calls THEN middle_ns END) AS p90_ns,
-    min(CASE WHEN calls_100 >= 99 * all_calls THEN middle_ns END) AS p99_ns
-  FROM reached
-  GROUP BY function_id
 )
 SELECT
   f.path AS function,
@@ -119,9 +102,6 @@ SELECT
   coalesce(total_ns, 0) AS total_ns,
   coalesce(self_ns, 0) AS self_ns,
   min_ns,
-  max(min_ns, min(p50_ns, max_ns)) AS p50_ns,
-  max(min_ns, min(p90_ns, max_ns)) AS p90_ns,
-  max(min_ns, min(p99_ns, max_ns)) AS p99_ns,
   max_ns,
   iif(cpu_calls > 0, cpu_ns, NULL) AS cpu_ns,
   iif(cpu_calls > 0, runqueue_ns, NULL) AS runqueue_ns,
@@ -129,10 +109,40 @@ SELECT
   iif(fault_calls > 0, minor_faults, NULL) AS minor_faults,
   iif(fault_calls > 0, major_faults, NULL) AS major_faults,
   coalesce(cpu_calls, 0) AS cpu_calls,
-  coalesce(fault_calls, 0) AS fault_calls
+  coalesce(fault_calls, 0) AS fault_calls,
+  f.function_id
 FROM function f
-LEFT JOIN stat ON stat.function_id = f.function_id
-LEFT JOIN percentile ON percentile.function_id = f.function_id;
+LEFT JOIN stat ON stat.function_id = f.function_id;
+
+-- total_ns and self_ns are plain sums over all rows of the function: a recursive call counts in the
+-- total of its outer ones and again in its own. Calls that were open at the end of the session
+-- count with the time they had lasted by then. A percentile is the smallest duration that so many
+-- per cent of the calls did not exceed, at most 0.4 % off. What the kernel counted is summed over the calls
+-- of which it is known: cpu_calls and fault_calls say how many those are, and where there are none, the
+-- sums are NULL.
+CREATE VIEW functions AS
+WITH reached AS (
+  SELECT function_id, middle_ns,
+    100 * sum(calls) OVER (PARTITION BY function_id ORDER BY middle_ns) AS calls_100,
+    sum(calls) OVER (PARTITION BY function_id) AS all_calls
+  FROM duration_bucket
+), percentile AS (
+  SELECT function_id,
+    min(CASE WHEN calls_100 >= 50 * all_calls THEN middle_ns END) AS p50_ns,
+    min(CASE WHEN calls_100 >= 90 * all_calls THEN middle_ns END) AS p90_ns,
+    min(CASE WHEN calls_100 >= 99 * all_calls THEN middle_ns END) AS p99_ns
+  FROM reached
+  GROUP BY function_id
+)
+SELECT
+  function, file, line, calls, ok, err, panic, cancelled, unfinished, target_died, total_ns, self_ns,
+  min_ns,
+  max(min_ns, min(p50_ns, max_ns)) AS p50_ns,
+  max(min_ns, min(p90_ns, max_ns)) AS p90_ns,
+  max(min_ns, min(p99_ns, max_ns)) AS p99_ns,
+  max_ns, cpu_ns, runqueue_ns, blocked_ns, minor_faults, major_faults, cpu_calls, fault_calls
+FROM function_sums
+LEFT JOIN percentile USING (function_id);
 
 -- One row per function, kind and message in which errors began. A call that failed got its error
 -- from the last of its direct calls to end among those that failed; where none failed, the error

@@ -185,7 +185,7 @@ fn insert_rest(
     died::insert(transaction, session, &batch.calls)?;
     Tally::of(&batch.calls).add_to(transaction, session)?;
     details::insert(transaction, session, &mut memory.texts, &batch.errors)?;
-    polls::insert(transaction, session, &batch.polls)?;
+    polls::insert(transaction, session, &batch.calls, &batch.polls)?;
     fields::insert(transaction, session, &batch.fields)?;
     insert_unended(transaction, session, &batch.unended)?;
     insert_unmatched(transaction, session, &batch.unmatched)?;

@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::FileExt as _;
 
 use super::*;
+use crate::event::CallPolls;
 use crate::store::recover::recover;
 use crate::store::replace::Wrong;
 
@@ -13,8 +14,18 @@ const AFTER: u64 = 1_000;
 
 fn write(store: &mut Store, first: u64, count: u64) {
     for first in (first..first + count).step_by(1000) {
-        let batch = (first..first + 1000).map(|id| call(id, None, (id % 3) as u32, Outcome::Ok));
-        store.write(&calls(batch.collect())).unwrap();
+        let made = (first..first + 1000).map(|id| call(id, None, (id % 3) as u32, Outcome::Ok));
+        let polls = (first..first + 1000).step_by(10).map(|call| CallPolls {
+            call,
+            polls: 2,
+            polled_ns: 40,
+            ready_ns: 50,
+        });
+        let batch = Batch {
+            polls: polls.collect(),
+            ..calls(made.collect())
+        };
+        store.write(&batch).unwrap();
     }
 }
 
@@ -42,6 +53,10 @@ fn is_explained(path: &Path, made: u64) -> u64 {
     assert_eq!(stored + lost, made);
     assert_eq!(number("SELECT sum(calls) FROM functions"), stored);
     assert_eq!(number("SELECT sum(calls) FROM duration_bucket"), stored);
+    assert_eq!(
+        rows(path, "SELECT sum(calls), sum(suspended_ns) FROM poll_stat"),
+        rows(path, "SELECT count(polls), sum(suspended_ns) FROM calls")
+    );
     lost
 }
 
