@@ -12,9 +12,10 @@ use std::time::{Duration, Instant};
 
 use super::assemble::{Assembler, call_polls};
 use super::decode::decode;
+use super::looks::Looks;
 use super::ring::Ring;
 use super::shared::Shared;
-use crate::event::{Batch, Call, Figures, OpenCall, Outcome, SessionLosses};
+use crate::event::{Batch, Call, Figures, FunctionCounts, OpenCall, Outcome, SessionLosses};
 
 /// Records in one batch at most.
 const BATCH_RECORDS: usize = 1 << 16;
@@ -43,6 +44,7 @@ pub struct Consumer {
     rings: Vec<Ring>,
     shared: Shared,
     assembler: Assembler,
+    looks: Looks,
     malformed: u64,
     progress: Arc<Progress>,
 }
@@ -69,6 +71,7 @@ impl Consumer {
             rings,
             shared,
             assembler,
+            looks: Looks::default(),
             malformed: 0,
             progress,
         }
@@ -135,16 +138,18 @@ impl Consumer {
             .fetch_add(batch.calls.len() as u64, Ordering::Relaxed);
         write(batch);
         self.progress.open.store(0, Ordering::Relaxed);
-        self.update_lost();
+        self.tell_lost(&self.shared.totals.snapshot());
     }
 
     /// One turn. A look comes before draining, counts first, so that a call that is counted is
     /// found open, in a ring, or in an earlier batch.
     fn turn(&mut self, look: bool, batch: &mut Batch) -> Drained {
         let seen = look.then(|| {
-            self.update_lost();
-            let shared = &self.shared;
-            (shared.totals.snapshot(), shared.open_calls.snapshot())
+            let counts = self.shared.totals.snapshot();
+            self.tell_lost(&counts);
+            let scan = || self.shared.open_calls.snapshot();
+            let open = self.looks.open(&counts, scan);
+            (counts, open)
         });
         let drained = self.drain(batch);
         if let Some((counts, mut open)) = seen {
@@ -194,15 +199,11 @@ impl Consumer {
         (losses.links + losses.panics > 0).then_some(losses)
     }
 
-    fn update_lost(&self) {
-        let lost = self
-            .shared
-            .totals
-            .snapshot()
+    fn tell_lost(&self, counts: &[FunctionCounts]) {
+        let lost = counts
             .iter()
-            .map(|count| count.lost_ring + count.lost_table)
-            .sum();
-        self.progress.lost.store(lost, Ordering::Relaxed);
+            .map(|count| count.lost_ring + count.lost_table);
+        self.progress.lost.store(lost.sum(), Ordering::Relaxed);
     }
 
     /// Records that made no sense.

@@ -10,5 +10,6 @@ mod covered;
 pub mod decode;
 mod expected;
 pub mod fields;
+mod looks;
 pub mod ring;
 pub mod shared;

@@ -224,6 +224,8 @@ struct Session<'a> {
     sampler: Option<Sampler>,
     witness: Option<(OomWitness, Subject)>,
     failure: tokio::sync::oneshot::Receiver<()>,
+    /// The target's code in files when libraries were last looked for.
+    code: Option<String>,
     /// Taken when the wait begins.
     signals: Option<Signals>,
     line: Line,
@@ -284,6 +286,7 @@ impl<'a> Session<'a> {
             sampler,
             witness,
             failure,
+            code: None,
             signals,
             line,
             began,
@@ -468,14 +471,21 @@ impl Watched for Session<'_> {
     }
 
     fn look_for_modules(&mut self) {
-        // A target that is ending has no maps; its end is seen by itself.
-        if let Err(error) = self.attach_new_modules()
-            && !self.target.has_ended()
-        {
-            let sentence = format!("a library of the target is not captured: {error:#}");
-            self.say(&format!("warning: {sentence}"));
-            self.engine
-                .record(vec![AgentEvent::now(Level::Warning, "library", sentence)]);
+        // Reading every library again would take more CPU than all else does while nothing happens.
+        let code = self.target.lines_of_code().ok();
+        if code.is_some() && code == self.code {
+            return;
+        }
+        match self.attach_new_modules() {
+            Ok(()) => self.code = code,
+            // A target that is ending has no maps; its end is seen by itself.
+            Err(_) if self.target.has_ended() => {}
+            Err(error) => {
+                let sentence = format!("a library of the target is not captured: {error:#}");
+                self.say(&format!("warning: {sentence}"));
+                self.engine
+                    .record(vec![AgentEvent::now(Level::Warning, "library", sentence)]);
+            }
         }
     }
 }

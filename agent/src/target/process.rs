@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::io::Read as _;
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
@@ -177,6 +178,23 @@ impl Target {
             files.insert((metadata.dev(), metadata.ino()), executable);
         }
         Ok(files)
+    }
+
+    /// The lines of the process's maps about code of files: they change when it loads a library, or lets
+    /// go of one.
+    ///
+    /// # Errors
+    /// Where the process has ended, or there is no right to look at it.
+    pub fn lines_of_code(&self) -> Result<String> {
+        let mut maps = String::new();
+        self.process
+            .open_relative("maps")?
+            .read_to_string(&mut maps)?;
+        let is_code = |line: &&str| {
+            let mut words = line.split_ascii_whitespace().skip(1);
+            words.next().is_some_and(|access| access.contains('x')) && line.contains('/')
+        };
+        Ok(maps.lines().filter(is_code).collect())
     }
 
     /// Path by which the agent opens the file that is mapped at `map`, and that the target calls
