@@ -29,15 +29,16 @@ pub struct Session {
 }
 
 impl Session {
-    /// Attaches to a process and waits until it is said that it is attached.
+    /// Attaches to a process with more `options`, and waits until it is said that it is attached.
     ///
     /// # Errors
     /// Where the agent ends before that, or takes too long.
-    pub fn attach(exoscope: &Path, pid: u32, file: &Path) -> Result<Self> {
+    pub fn attach(exoscope: &Path, pid: u32, file: &Path, options: &[String]) -> Result<Self> {
         let mut command = Command::new(exoscope);
         command
             .args(["attach", "--pid", &pid.to_string(), "--output"])
             .arg(file)
+            .args(options)
             .stderr(Stdio::piped());
         let mut process = Background::start("the agent", &mut command)?;
         let lines = process
@@ -198,7 +199,7 @@ mod tests {
 
     #[test]
     fn an_agent_that_ends_at_once_was_never_attached() {
-        let session = Session::attach(Path::new("true"), 1, Path::new("x.db"));
+        let session = Session::attach(Path::new("true"), 1, Path::new("x.db"), &[]);
         let error = session.map(|_| ()).expect_err("it ends");
         assert_eq!(
             error.to_string(),

@@ -24,6 +24,10 @@ pub struct Args {
     /// Connections to send them on.
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u64).range(1..))]
     clients: u64,
+    /// Take so many samples a second, too, and the times of futures: what flame graphs are drawn of.
+    /// The service is then built with frame pointers.
+    #[arg(long, value_name = "HZ")]
+    sample: Option<u32>,
     /// The database; default exoscope-shop-PID.db in the current folder.
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -33,7 +37,7 @@ pub struct Args {
 pub fn demo(args: &Args) -> Result<()> {
     setup::prepare(Purpose::Demo)?;
     let exoscope = build::build()?;
-    let shop = service::build()?;
+    let shop = service::build(args.sample.is_some())?;
     let scratch = tempfile::tempdir().context("cannot make a temporary folder")?;
 
     let service = Service::start(&shop, &scratch.path().join("data"))?;
@@ -42,7 +46,7 @@ pub fn demo(args: &Args) -> Result<()> {
     service.write_uris(&shop, per_client, &uris)?;
     let file = args.file(service.pid())?;
 
-    let session = Session::attach(&exoscope, service.pid(), &file)?;
+    let session = Session::attach(&exoscope, service.pid(), &file, &args.agent_options())?;
     let counts = h2load::drive(&uris, args.requests, args.clients)?;
     session.finish()?;
     service.stop()?;
@@ -54,6 +58,17 @@ pub fn demo(args: &Args) -> Result<()> {
 }
 
 impl Args {
+    /// What the agent is asked for besides calls.
+    fn agent_options(&self) -> Vec<String> {
+        let Some(hertz) = self.sample else {
+            return Vec::new();
+        };
+        let hertz = hertz.to_string();
+        ["--sample", &hertz, "--off-cpu", "--polls"]
+            .map(str::to_owned)
+            .into()
+    }
+
     /// The database, as an absolute path.
     fn file(&self, pid: u32) -> Result<PathBuf> {
         let name = format!("exoscope-shop-{pid}.db");

@@ -27,13 +27,23 @@ pub struct Service {
     address: String,
 }
 
-/// Builds the service with its markers, as its users would: by its feature.
-pub fn build() -> Result<PathBuf> {
+/// What stacks can be followed with, and what names inlined functions with their paths.
+const FOR_SAMPLES: [(&str, &str); 2] = [
+    ("RUSTFLAGS", "-C force-frame-pointers=yes"),
+    ("CARGO_PROFILE_RELEASE_DEBUG", "limited"),
+];
+
+/// Builds the service with its markers, as its users would: by its feature. Those who sample it add
+/// frame pointers and debug information.
+pub fn build(for_samples: bool) -> Result<PathBuf> {
     let mut build = cargo();
     build
         .args(["build", "--release", "--package", "shop"])
         .args(["--features", "profile"])
         .current_dir(workspace::targets());
+    if for_samples {
+        build.envs(FOR_SAMPLES);
+    }
     build_executable(&mut build, "shop")
 }
 

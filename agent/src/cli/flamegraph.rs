@@ -7,12 +7,13 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result, bail};
 use clap::{Parser, ValueEnum};
 
-use crate::flamegraph::{Heading, draw};
+use crate::flamegraph::{Heading, draw, total_ns};
 use crate::query::flames::FlamesBy;
+use crate::query::rows::FunctionRow;
 use crate::query::tree::Figure;
 use crate::query::{Database, open_readonly};
 use crate::report::cut_stacks;
-use crate::report::human::printable;
+use crate::report::human::{counted, duration, printable, share};
 
 /// Options of `exoscope flamegraph`.
 #[derive(Debug, Parser)]
@@ -62,6 +63,42 @@ impl By {
         }
     }
 
+    /// How much time it is, and of what; and what is wrong with it, if anything.
+    fn subtitle(self, database: &Database, total_ns: i64) -> Result<(String, Option<String>)> {
+        let total = duration(total_ns);
+        match self {
+            Self::Wall => {
+                let (calls, _) = calls(database)?;
+                let calls = counted(calls, "call", "calls");
+                Ok((format!("{total} in {calls}, waiting included"), None))
+            }
+            Self::Cpu | Self::Blocked => {
+                let (calls, known) = calls(database)?;
+                let all = counted(calls, "call", "calls");
+                let of = format!("{total}, known of {} of {all}", share(known, calls));
+                let little = known < calls / 2;
+                let warning = format!(
+                    "the time is known of {} of the calls: futures need --polls",
+                    share(known, calls)
+                );
+                Ok((of, little.then_some(warning)))
+            }
+            Self::Samples | Self::OffCpu => {
+                let sampling = match self {
+                    Self::Samples => database.sampling()?,
+                    _ => database.off_cpu_sampling()?,
+                };
+                let cut = cut_stacks(&sampling);
+                let samples = counted(sampling.samples, "sample", "samples");
+                let of = format!("{total} in {samples}");
+                let subtitle = cut
+                    .as_ref()
+                    .map_or(of.clone(), |cut| format!("{of}; {cut}"));
+                Ok((subtitle, cut))
+            }
+        }
+    }
+
     /// Why there is nothing to draw, and what to do.
     const fn nothing(self) -> &'static str {
         match self {
@@ -98,21 +135,25 @@ pub fn flamegraph(args: &Args) -> Result<ExitCode> {
     if flames.is_empty() {
         bail!("'{}' {}", args.file.display(), args.by.nothing());
     }
-    let cut = match args.by {
-        By::Samples => cut_stacks(&database.sampling()?),
-        By::Wall | By::Cpu | By::Blocked | By::OffCpu => None,
-    };
-    if let Some(sentence) = &cut {
+    let (subtitle, warning) = args.by.subtitle(&database, total_ns(&flames))?;
+    if let Some(sentence) = warning {
         eprintln!("exoscope: warning: {sentence}");
     }
     let heading = Heading {
         title: format!("{}: {}", target(&database)?, args.by.title()),
-        subtitle: cut,
+        subtitle: Some(subtitle),
     };
     let picture = draw(&flames, heading)?;
     fs::write(&args.output, picture)
         .with_context(|| format!("can't write the picture '{}'", args.output.display()))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// How many calls there are, and of how many the CPU time is known.
+fn calls(database: &Database) -> Result<(i64, i64)> {
+    let functions = database.functions()?;
+    let sum = |column: fn(&FunctionRow) -> i64| functions.iter().map(column).sum();
+    Ok((sum(|row| row.calls), sum(|row| row.cpu_calls)))
 }
 
 fn same_file(one: &Path, other: &Path) -> bool {
