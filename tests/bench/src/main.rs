@@ -8,11 +8,15 @@ mod attaching;
 mod calls;
 mod figures;
 mod stats;
+mod stored;
 mod stress;
 mod sustained;
+mod switches;
 mod target;
 
 use std::path::PathBuf;
+use std::thread;
+use std::time::Duration;
 
 use anyhow::Result;
 use clap::Parser;
@@ -39,29 +43,39 @@ pub struct Args {
     /// What the random numbers of the stress begin with.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Only the groups whose name contains this: calls, attaching, sustained, stats; or stress, which
-    /// is not measured unless it is named.
+    /// Only the groups whose name contains this: calls, attaching, sustained, stats, switches, stored;
+    /// or stress, which is not measured unless it is named.
     #[arg(long, default_value = "")]
     only: String,
+    /// Millions of calls in the file that reports are made of.
+    #[arg(long, default_value_t = 10)]
+    millions: u32,
 }
 
 /// Measures one group of figures.
 type Measure = fn(&Args, &mut Report) -> Result<()>;
 
+/// A moment for the machine to settle after attaching or detaching.
+const SETTLE: Duration = Duration::from_millis(100);
+
 fn main() -> Result<()> {
     let args = Args::parse();
     let mut report = Report::default();
-    let groups: [(&str, Measure); 5] = [
+    let groups: [(&str, Measure); 7] = [
         ("calls", calls::measure),
         ("attaching", attaching::measure),
         ("sustained", sustained::measure),
         ("stats", stats::measure),
+        ("switches", switches::measure),
+        ("stored", stored::measure),
         ("stress", stress::measure),
     ];
     for (name, measure) in groups {
         if name.contains(&args.only) && (name != "stress" || !args.only.is_empty()) {
             eprintln!("measuring: {name}");
-            measure(&args, &mut report)?;
+            // On a thread of its own: one that keeps itself on a CPU would keep the next one there.
+            let group = || measure(&args, &mut report);
+            thread::scope(|scope| scope.spawn(group).join().expect("no group panics"))?;
         }
     }
     if args.json {

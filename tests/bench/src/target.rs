@@ -162,6 +162,18 @@ pub fn cpu_seconds(pid: u32) -> Result<f64> {
     Ok(ticks as f64 / per_second as f64)
 }
 
+/// CPU seconds that the threads of a process have used so far which it has now: to the nanosecond, where
+/// [`cpu_seconds`] counts ticks.
+pub fn thread_cpu_seconds(pid: u32) -> Result<f64> {
+    let mut ns = 0;
+    for thread in std::fs::read_dir(format!("/proc/{pid}/task"))? {
+        let times = std::fs::read_to_string(thread?.path().join("schedstat"))?;
+        let on_cpu = times.split(' ').next().unwrap_or_default();
+        ns += on_cpu.parse::<u64>()?;
+    }
+    Ok(ns as f64 / 1e9)
+}
+
 /// Largest resident memory that a process has had, in MB.
 pub fn peak_memory_mb(pid: u32) -> Result<f64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;

@@ -1,0 +1,128 @@
+//! What a session costs other processes: the programs at the scheduler's switches run whoever switches.
+//!
+//! Two processes that have nothing to do with the target pass a byte to and fro on one CPU, which
+//! switches between them each time; the target sleeps on another one.
+
+use std::io::{Read as _, Write as _};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::Instant;
+
+use anyhow::{Context as _, Result, ensure};
+
+use crate::figures::Report;
+use crate::target::{Agent, Target, pin};
+use crate::{Args, SETTLE};
+
+/// CPU of the two; target and agent take another.
+const CPU: usize = 1;
+/// How often the byte goes to and fro in one time.
+const ROUND_TRIPS: u32 = 1_000;
+/// How often that is timed; the shortest time counts.
+const TIMES: usize = 100;
+/// Nanoseconds that a session may add to a switch.
+const BOUND: f64 = 100.0;
+
+/// What sessions there are to measure.
+const SESSIONS: [(&str, &[&str], Option<f64>); 3] = [
+    (
+        "without call stats",
+        &["--call-stats", "none", "--stats-interval", "0"],
+        None,
+    ),
+    ("with all call stats (the default)", &[], Some(BOUND)),
+    (
+        "with --sample 99 --off-cpu, too",
+        &["--sample", "99", "--off-cpu"],
+        Some(BOUND),
+    ),
+];
+
+/// Measures a switch without a session, and what each kind of session adds.
+pub fn measure(args: &Args, report: &mut Report) -> Result<()> {
+    let mut pair = Pair::start()?;
+    let mut target = Target::start(&args.targets.join("ticks"), &[])?;
+    target.pin(CPU + 1);
+    let folder = tempfile::tempdir()?;
+    let mut without = Vec::new();
+    let mut added = [const { Vec::new() }; SESSIONS.len()];
+    for round in 0..args.rounds {
+        let bare = pair.ns_per_switch()?;
+        without.push(bare);
+        for (number, ((_, options, _), added)) in SESSIONS.iter().zip(&mut added).enumerate() {
+            let output = folder.path().join(format!("{round}-{number}.db"));
+            let agent = Agent::attach(&args.exoscope, target.pid(), &output, options)?;
+            pin(agent.pid(), CPU + 1);
+            // Threads are followed from their first calls.
+            target.ask("call marked 1")?;
+            std::thread::sleep(SETTLE);
+            added.push(pair.ns_per_switch()? - bare);
+            agent.stop()?;
+        }
+    }
+    report.group("ns of a switch between two other processes");
+    report.add_median("without a session", &without, "ns", None);
+    for ((name, _, bound), added) in SESSIONS.iter().zip(&added) {
+        report.add_median(&format!("added, {name}"), added, "ns", *bound);
+    }
+    Ok(())
+}
+
+/// Two processes on one CPU: this thread, and `cat`.
+struct Pair {
+    cat: Child,
+    to: ChildStdin,
+    from: ChildStdout,
+}
+
+impl Pair {
+    fn start() -> Result<Self> {
+        pin(0, CPU);
+        let mut cat = Command::new("cat")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("can't start `cat`")?;
+        let to = cat.stdin.take().context("no input")?;
+        let from = cat.stdout.take().context("no output")?;
+        Ok(Self { cat, to, from })
+    }
+
+    /// Nanoseconds from one switch to the next, the shortest of several times.
+    fn ns_per_switch(&mut self) -> Result<f64> {
+        let mut shortest = f64::INFINITY;
+        for _ in 0..TIMES {
+            let before = switches();
+            let start = Instant::now();
+            for _ in 0..ROUND_TRIPS {
+                self.to.write_all(b"x")?;
+                self.from.read_exact(&mut [0])?;
+            }
+            let ns = start.elapsed().as_nanos() as f64;
+            let switches = switches() - before;
+            ensure!(
+                switches >= i64::from(ROUND_TRIPS),
+                "only {switches} switches in {ROUND_TRIPS} round trips"
+            );
+            shortest = shortest.min(ns / f64::from(2 * ROUND_TRIPS));
+        }
+        Ok(shortest)
+    }
+}
+
+impl Drop for Pair {
+    fn drop(&mut self) {
+        // It may have ended by itself; then there is nothing to kill.
+        let _ = self.cat.kill();
+        let _ = self.cat.wait();
+    }
+}
+
+/// How often this thread has left its CPU.
+fn switches() -> i64 {
+    // SAFETY: the structure is plain numbers, valid as zeros, and the call fills it in.
+    unsafe {
+        let mut usage: libc::rusage = std::mem::zeroed();
+        libc::getrusage(libc::RUSAGE_THREAD, &raw mut usage);
+        usage.ru_nvcsw + usage.ru_nivcsw
+    }
+}
