@@ -16,11 +16,6 @@ use crate::marker::Function;
 pub trait Inspect<R> {
     /// The value is an `Err`.
     fn failed(returned: &R) -> bool;
-    /// As [`Self::failed`], where the inspector's type has no name.
-    #[inline(always)]
-    fn is_failure(&self, returned: &R) -> bool {
-        Self::failed(returned)
-    }
     /// The type of the error, or an empty string.
     fn kind() -> &'static str;
     /// Writes what the error says.
@@ -36,10 +31,10 @@ pub trait Inspect<R> {
     #[inline(always)]
     fn returned<F: Function>(_call: usize, _returned: &R) {}
 
-    /// Whether somebody who looks at a call that `failed`, or did not, needs what it returned.
+    /// Whether somebody who looks at a call needs what it returned.
     #[inline(always)]
-    fn is_needed(&self, failed: bool, _returned: &R) -> bool {
-        failed || Self::HANDS_ON
+    fn is_needed(&self, returned: &R) -> bool {
+        Self::HANDS_ON || Self::failed(returned)
     }
 
     /// Ends a call while somebody looks at what it returned, and gives that back.
@@ -61,11 +56,12 @@ pub trait Inspect<R> {
     where
         Self: Sized,
     {
-        let failed = Self::failed(returned);
-        if self.is_needed(failed, returned) && open.is_seen() {
+        if !open.is_watched() {
+            open.end();
+        } else if self.is_needed(returned) {
             open.tell::<R, Self>(returned);
         } else {
-            open.end(failed);
+            open.exit();
         }
     }
 }
@@ -254,11 +250,12 @@ macro_rules! __inspect {
 #[macro_export]
 macro_rules! __end {
     ($open:ident, $result:ident, $inspector:ident) => {
-        let failed = $crate::__private::Inspect::is_failure(&$inspector, &$result);
-        if $crate::__private::Inspect::is_needed(&$inspector, failed, &$result) && $open.is_seen() {
+        if !$open.is_watched() {
+            $open.end();
+        } else if $crate::__private::Inspect::is_needed(&$inspector, &$result) {
             $result = $crate::__private::Inspect::tell($inspector, $open, $result);
         } else {
-            $open.end(failed);
+            $open.exit();
         }
     };
 }

@@ -320,7 +320,7 @@ pub mod __private {
         InspectDisplayed, InspectOpaque, Kind, kind_of_output, with_output, with_output_of,
     };
     pub use crate::iterator::{IteratorCall, kind_of_next, with_next, with_next_of};
-    pub use crate::marker::{Function, abi, joined, joined_len};
+    pub use crate::marker::{Function, Semaphores, abi, joined, joined_len};
     pub use crate::record::{
         AsDebug, AsDisplay, RecordAsDebug, RecordAsDisplay, RecordNothing, RecordTyped,
     };

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use exoscope_abi::Phase;
 use exoscope_agent::attach::call_stats::CallStats;
 use exoscope_agent::attach::sampling::Sampling;
@@ -20,12 +20,14 @@ use crate::target::{Agent, Target, pin};
 
 /// CPU of the target; the agent and this program take another.
 const TARGET_CPU: usize = 1;
+/// Calls of one function in a pair, before those of the other: some 30 µs, so that what the machine does
+/// for longer falls on both.
+const PAIRED_CALLS: u64 = 10_000;
 /// Calls that are timed while detached, and while attached.
 const DETACHED_CALLS: u64 = 400_000;
 const ATTACHED_CALLS: u64 = 20_000;
 /// How often calls are timed; the shortest time counts. Whatever else the machine does only adds, and
-/// would fall on one of two things that are compared. (A neighbour on the same core nearly doubles what
-/// a marker costs, and adds a quarter to a bare call.)
+/// would fall on one of two things that are compared.
 const TIMES: usize = 5;
 /// A moment for the machine to settle after attaching or detaching.
 const SETTLE: Duration = Duration::from_millis(100);
@@ -85,11 +87,13 @@ fn detached(target: &mut Target, rounds: usize, report: &mut Report) -> Result<(
     ] {
         let (mut without, mut with, mut added) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..rounds {
-            let bare = shortest(target, bare, DETACHED_CALLS)?;
-            let marked = shortest(target, marked, DETACHED_CALLS)?;
+            let pair = target.numbers(&format!("pair {bare} {marked} {PAIRED_CALLS}"))?;
+            let [bare, marked, difference] = pair[..] else {
+                bail!("the target answered a pair with {pair:?}");
+            };
             without.push(bare);
             with.push(marked);
-            added.push(marked - bare);
+            added.push(difference);
         }
         report.add_median(&format!("{name}, bare"), &without, "ns", None);
         report.add_median(&format!("{name}, compiled in"), &with, "ns", None);

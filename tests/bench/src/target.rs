@@ -64,6 +64,15 @@ impl Target {
             .with_context(|| format!("the target answered '{answer}' to '{command}'"))
     }
 
+    /// Sends a command and gives back the numbers in its answer, which stand after their names.
+    pub fn numbers(&mut self, command: &str) -> Result<Vec<f64>> {
+        self.send(command)?;
+        let answer = self.line()?;
+        let words = answer.split(' ').skip(1).step_by(2);
+        let numbers: Result<_, _> = words.map(str::parse).collect();
+        numbers.with_context(|| format!("the target answered '{answer}' to '{command}'"))
+    }
+
     /// Keeps it on one CPU.
     pub fn pin(&self, cpu: usize) {
         pin(self.pid(), cpu);

@@ -5,6 +5,7 @@
 //! | command | answer |
 //! |---|---|
 //! | `time FUNCTION CALLS` | `ns_per_call 2.31`: median of [`ROUNDS`] rounds of CALLS calls |
+//! | `pair BARE MARKED CALLS` | `ns_bare 2.31 ns_marked 3.35 ns_added 1.02`: medians of [`PAIRS`] pairs of CALLS calls of each, in turn |
 //! | `call FUNCTION CALLS` | `calls CALLS`, once they are made |
 //! | `rss` | `rss_bytes N` |
 //! | `threads` | `threads N` |
@@ -25,10 +26,21 @@ use std::time::Instant;
 
 /// Rounds of one `time`.
 const ROUNDS: usize = 7;
+/// Pairs of one `pair`.
+const PAIRS: usize = 301;
+
+/// Medians of pairs, in nanoseconds a call.
+struct Pair {
+    bare: f64,
+    marked: f64,
+    /// Of the difference within a pair: whatever the machine does for longer than one pair is in both.
+    added: f64,
+}
 
 /// What one command is answered with.
 enum Answer {
     NsPerCall(f64),
+    Pair(Pair),
     Calls(u64),
     Number(&'static str, u64),
     Error(&'static str),
@@ -38,6 +50,14 @@ impl fmt::Display for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NsPerCall(ns) => write!(f, "ns_per_call {ns:.3}"),
+            Self::Pair(Pair {
+                bare,
+                marked,
+                added,
+            }) => write!(
+                f,
+                "ns_bare {bare:.3} ns_marked {marked:.3} ns_added {added:.3}"
+            ),
             Self::Calls(calls) => write!(f, "calls {calls}"),
             Self::Number(what, number) => write!(f, "{what} {number}"),
             Self::Error(sentence) => write!(f, "error {sentence}"),
@@ -50,6 +70,13 @@ fn answer(line: &str) -> Option<Answer> {
     let mut words = line.split_ascii_whitespace();
     Some(match words.next() {
         Some("time") => with_function(words, |run, calls| Answer::NsPerCall(time(run, calls))),
+        Some("pair") => {
+            let bare = words.next().and_then(functions::find);
+            with_function(words, |marked, calls| match bare {
+                Some(bare) => Answer::Pair(pair(bare, marked, calls)),
+                None => UNKNOWN,
+            })
+        }
         Some("call") => with_function(words, |run, calls| {
             run(calls);
             Answer::Calls(calls)
@@ -59,11 +86,14 @@ fn answer(line: &str) -> Option<Answer> {
         Some("allocs") => Answer::Number("allocs", allocations::count()),
         Some("pid") => Answer::Number("pid", std::process::id().into()),
         Some("quit") => return None,
-        _ => {
-            Answer::Error("unknown command, known are time, call, rss, threads, allocs, pid, quit")
-        }
+        _ => Answer::Error(
+            "unknown command, known are time, pair, call, rss, threads, allocs, pid, quit",
+        ),
     })
 }
+
+/// The answer where a function is not in the table.
+const UNKNOWN: Answer = Answer::Error("unknown function, see the table in functions.rs");
 
 /// Reads `FUNCTION CALLS` and hands them to `act`.
 fn with_function<'a>(
@@ -71,7 +101,7 @@ fn with_function<'a>(
     act: impl FnOnce(functions::Run, u64) -> Answer,
 ) -> Answer {
     let Some(run) = words.next().and_then(functions::find) else {
-        return Answer::Error("unknown function, see the table in functions.rs");
+        return UNKNOWN;
     };
     match words.next().and_then(|word| word.parse().ok()) {
         Some(calls) if calls > 0 => act(run, calls),
@@ -81,14 +111,31 @@ fn with_function<'a>(
 
 /// Nanoseconds a call: the median of [`ROUNDS`] rounds.
 fn time(run: functions::Run, calls: u64) -> f64 {
-    let mut rounds = [0.0; ROUNDS];
-    for round in &mut rounds {
-        let begin = Instant::now();
-        run(calls);
-        *round = begin.elapsed().as_nanos() as f64 / calls as f64;
+    median(&mut std::array::from_fn::<_, ROUNDS, _>(|_| {
+        once(run, calls)
+    }))
+}
+
+/// Nanoseconds a call of two functions that are called in turn, and how far they are apart.
+fn pair(bare: functions::Run, marked: functions::Run, calls: u64) -> Pair {
+    let pairs: [_; PAIRS] = std::array::from_fn(|_| [once(bare, calls), once(marked, calls)]);
+    Pair {
+        bare: median(&mut pairs.map(|[bare, _]| bare)),
+        marked: median(&mut pairs.map(|[_, marked]| marked)),
+        added: median(&mut pairs.map(|[bare, marked]| marked - bare)),
     }
-    rounds.sort_unstable_by(f64::total_cmp);
-    rounds[ROUNDS / 2]
+}
+
+/// Nanoseconds a call of one run.
+fn once(run: functions::Run, calls: u64) -> f64 {
+    let begin = Instant::now();
+    run(calls);
+    begin.elapsed().as_nanos() as f64 / calls as f64
+}
+
+fn median<const N: usize>(values: &mut [f64; N]) -> f64 {
+    values.sort_unstable_by(f64::total_cmp);
+    values[N / 2]
 }
 
 fn main() -> io::Result<()> {
@@ -116,6 +163,9 @@ mod tests {
                 .to_string()
                 .starts_with("ns_per_call ")
         );
+        let pair = answer("pair bare marked 1000").unwrap().to_string();
+        let words: Vec<_> = pair.split(' ').step_by(2).collect();
+        assert_eq!(words, ["ns_bare", "ns_marked", "ns_added"]);
         assert!(answer("rss").unwrap().to_string().starts_with("rss_bytes "));
         assert!(answer("quit").is_none());
     }
@@ -128,6 +178,8 @@ mod tests {
             "time nothing 5",
             "time bare",
             "time bare 0",
+            "pair nothing marked 5",
+            "pair bare 5",
             "call bare many",
         ] {
             assert!(
