@@ -263,7 +263,12 @@ fn the_tree_has_every_call_once_and_recursion_once_in_its_totals() {
         ))
     };
     // `even` and `odd` call each other: each of them contains the calls of the other.
-    let expected = [("down", 100_000, 0), ("even", 3, 2), ("odd", 2, 0)];
+    let expected = [
+        ("down", 100_000, 0),
+        ("even", 3, 2),
+        ("level", 3, 0),
+        ("odd", 2, 0),
+    ];
     let expected =
         expected.map(|(name, calls, below)| (name.to_owned(), calls, below, outermost(name)));
     assert_eq!(recursive, expected);
