@@ -93,20 +93,22 @@ impl Sampler {
             Some(u64::from(member.offset))
         };
         let thread_pointer = with_calls.then(|| offset(THREAD_POINTER)).flatten();
-        let task_number = sampling.off_cpu.then(|| offset("pid"));
-        if task_number == Some(None) {
+        let of_tasks = sampling.off_cpu.then(|| offset("pid").zip(offset("tgid")));
+        if of_tasks == Some(None) {
             bail!(
                 "can't follow threads that leave a CPU: the kernel does not describe its types \
                  ({} is missing); leave out --off-cpu",
                 BTF
             );
         }
+        let (task_number, task_process) = of_tasks.flatten().unwrap_or_default();
         let settings = SampleSettings {
             namespace_device: identity.device,
             namespace_inode: identity.inode,
             pid: identity.pid.into(),
             thread_pointer: thread_pointer.unwrap_or(0),
-            task_number: task_number.flatten().unwrap_or(0),
+            task_number,
+            task_process,
             period_ns: 1_000_000_000 / u64::from(sampling.hertz),
             ..SampleSettings::default()
         };

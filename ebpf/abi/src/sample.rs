@@ -44,6 +44,8 @@ pub struct SampleSettings {
     pub thread_pointer: u64,
     /// Offset of the thread's number in `task_struct`; 0 where it is not known.
     pub task_number: u64,
+    /// Offset of the number of the thread's process in `task_struct`; 0 where it is not known.
+    pub task_process: u64,
     /// Nanoseconds between two samples of a CPU.
     pub period_ns: u64,
     /// How many of `chains` are used.
@@ -53,7 +55,7 @@ pub struct SampleSettings {
 }
 
 /// Words of [`SampleSettings`].
-pub const SETTINGS_WORDS: usize = 7 + 2 * CHAINS;
+pub const SETTINGS_WORDS: usize = 8 + 2 * CHAINS;
 const _: () = assert!(size_of::<SampleSettings>() == SETTINGS_WORDS * 8);
 
 impl SampleSettings {
@@ -67,6 +69,7 @@ impl SampleSettings {
             self.pid,
             self.thread_pointer,
             self.task_number,
+            self.task_process,
             self.period_ns,
             self.chain_count,
         ]);

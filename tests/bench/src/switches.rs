@@ -4,10 +4,14 @@
 //! switches between them each time; the target sleeps on another one.
 
 use std::io::{Read as _, Write as _};
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
+use aya_obj::generated::bpf_insn;
+use exoscope_agent::attach::sys::{self, Purpose};
+use exoscope_agent::kernel_types::KernelTypes;
 
 use crate::figures::Report;
 use crate::target::{Agent, Target, pin};
@@ -45,9 +49,13 @@ pub fn measure(args: &Args, report: &mut Report) -> Result<()> {
     let folder = tempfile::tempdir()?;
     let mut without = Vec::new();
     let mut added = [const { Vec::new() }; SESSIONS.len()];
+    let mut floor = Vec::new();
     for round in 0..args.rounds {
         let bare = pair.ns_per_switch()?;
         without.push(bare);
+        let program = empty_program()?;
+        floor.push(pair.ns_per_switch()? - bare);
+        drop(program);
         for (number, ((_, options, _), added)) in SESSIONS.iter().zip(&mut added).enumerate() {
             let output = folder.path().join(format!("{round}-{number}.db"));
             let agent = Agent::attach(&args.exoscope, target.pid(), &output, options)?;
@@ -61,10 +69,31 @@ pub fn measure(args: &Args, report: &mut Report) -> Result<()> {
     }
     report.group("ns of a switch between two other processes");
     report.add_median("without a session", &without, "ns", None);
+    report.add_median("added, floor (one empty program)", &floor, "ns", None);
     for ((name, _, bound), added) in SESSIONS.iter().zip(&added) {
         report.add_median(&format!("added, {name}"), added, "ns", *bound);
     }
     Ok(())
+}
+
+/// A program at the scheduler's switches that does nothing, for as long as it is kept: what the kernel takes
+/// for running one at all.
+fn empty_program() -> Result<OwnedFd> {
+    let instruction = |code| bpf_insn {
+        code,
+        _bitfield_align_1: [],
+        _bitfield_1: bpf_insn::new_bitfield_1(0, 0),
+        off: 0,
+        imm: 0,
+    };
+    // r0 = 0; exit
+    let nothing = [instruction(0xb7), instruction(0x95)];
+    let tracepoint = KernelTypes::of_this_kernel()?.type_alias("btf_trace_sched_switch")?;
+    let purpose = Purpose::Tracepoint(tracepoint);
+    let program =
+        sys::load_for(purpose, "empty", &nothing, c"GPL").map_err(|error| error.source)?;
+    // The link keeps the program.
+    Ok(sys::create_tracepoint_link(program.as_fd())?)
 }
 
 /// Two processes on one CPU: this thread, and `cat`.
