@@ -4,6 +4,7 @@
 //! and each check that has none (format, lints, documentation) as one.
 
 use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
@@ -41,8 +42,39 @@ pub fn test() -> Result<ExitCode> {
 
 fn steps() -> Vec<Step> {
     let formats = formats().into_iter();
-    let steps = formats.chain(lints()).chain(tests());
+    let steps = formats.chain(lints()).chain(other_machine()).chain(tests());
     steps.chain([swap(), demo()]).collect()
+}
+
+/// The library for 64-bit ARM, where the compiler has a standard library for it. It is compiled, not run.
+fn other_machine() -> Option<Step> {
+    const TARGET: &str = "aarch64-unknown-linux-gnu";
+    if !has_target(TARGET) {
+        eprintln!(
+            "not checked: the library for {TARGET}, for which there is no standard library; `rustup \
+             target add {TARGET}` installs it"
+        );
+        return None;
+    }
+    let mut command = cargo();
+    command.args(["build", "--package=exoscope", "--lib", "--all-features"]);
+    command.args(["--target", TARGET]);
+    Some(Step {
+        name: "the library for 64-bit ARM",
+        command,
+    })
+}
+
+/// Whether the compiler has a standard library for a target.
+fn has_target(target: &str) -> bool {
+    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let mut command = Command::new(rustc);
+    command.args(["--print=target-libdir", "--target", target]);
+    let Ok(output) = command.output() else {
+        return false;
+    };
+    let folder = String::from_utf8_lossy(&output.stdout);
+    output.status.success() && Path::new(folder.trim()).is_dir()
 }
 
 /// The attribute in published crates, those that take long left out.
@@ -271,6 +303,12 @@ mod tests {
             run(&format!("echo '{result}'; exit 101")).to_string(),
             "3 passed, 1 failed"
         );
+    }
+
+    #[test]
+    fn a_target_that_nobody_has_is_not_there() {
+        assert!(!has_target("no-such-target"));
+        assert!(has_target("x86_64-unknown-linux-gnu"));
     }
 
     #[test]
