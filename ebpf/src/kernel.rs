@@ -38,6 +38,10 @@ impl Task {
         cpu_ns: u64 as u64, cpu_time;
         /// Nanoseconds that it has waited for a CPU.
         runqueue_ns: u64 as u64, run_delay;
+        /// When it last got a CPU, by the scheduler's clock.
+        arrived_ns: u64 as u64, last_arrival;
+        /// How often it has got a CPU.
+        arrivals: u64 as u64, arrivals;
         /// Page faults without reading.
         minor_faults: u64 as u32, min_flt;
         /// Page faults that read.
@@ -46,6 +50,17 @@ impl Task {
         voluntary_switches: u64 as u32, nvcsw;
         /// Switches because its turn was over.
         involuntary_switches: u64 as u32, nivcsw;
+    }
+
+    /// The scheduler's clock of its CPU, as it was last set: in a switch, at the beginning of that.
+    #[inline(always)]
+    pub fn clock_ns(self) -> u64 {
+        // SAFETY: as for the other members; a thread always has a queue, and that a CPU's.
+        unsafe {
+            let queue = load::<*const u8>(self.0, offset(&OFFSETS.cfs_rq));
+            let queue = load::<*const u8>(queue, offset(&OFFSETS.rq));
+            load::<u64>(queue, offset(&OFFSETS.clock))
+        }
     }
 
     /// The memory of its process.

@@ -25,7 +25,18 @@ pub struct Usage {
     pub peak_rss_bytes: i64,
 }
 
-/// What the target observed of one call, from outside of it.
+/// Times of a thread during a call.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub struct Times {
+    /// How long the call lasted.
+    pub lasted_ns: i64,
+    /// CPU time of its thread.
+    pub cpu_ns: i64,
+    /// Time in which its thread waited for a CPU.
+    pub runqueue_ns: i64,
+}
+
+/// What the target observed of one call.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Observed {
     /// The function.
@@ -33,12 +44,10 @@ pub struct Observed {
     pub function: String,
     /// The thread that made the call, or that polled it last.
     pub tid: i64,
-    /// How long it lasted.
-    pub lasted_ns: i64,
-    /// CPU time of its thread.
-    pub cpu_ns: i64,
-    /// Time in which its thread waited for a CPU.
-    pub runqueue_ns: i64,
+    /// Its times, with both markers and a little more.
+    pub outside: Times,
+    /// Its times, without markers and a little less; zeros where they are not taken.
+    pub inside: Times,
     /// Page faults without reading.
     pub minor_faults: i64,
     /// Page faults that read.
@@ -47,6 +56,86 @@ pub struct Observed {
     pub voluntary_switches: i64,
     /// Switches because its thread's turn was over.
     pub involuntary_switches: i64,
+}
+
+/// Between what and what a time of a call lies.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// At least, in nanoseconds.
+    pub low: i64,
+    /// At most.
+    pub high: i64,
+}
+
+impl Observed {
+    /// CPU time. Of a thread that never waited, it may be longer by what a hypervisor took away.
+    pub fn cpu(&self) -> Bounds {
+        Bounds {
+            low: self.inside.cpu_ns,
+            high: self.outside.cpu_ns + self.taken_away(),
+        }
+    }
+
+    /// Time in which the thread waited for a CPU, likewise.
+    pub fn runqueue(&self) -> Bounds {
+        Bounds {
+            low: self.inside.runqueue_ns,
+            high: self.outside.runqueue_ns + self.taken_away(),
+        }
+    }
+
+    /// All that the thread was neither on a CPU nor waiting for one.
+    pub fn blocked(&self) -> Bounds {
+        let (outside, inside) = (self.outside, self.inside);
+        let rest = |of: Times, less: Times| of.lasted_ns - less.cpu_ns - less.runqueue_ns;
+        if self.voluntary_switches == 0 {
+            return Bounds { low: 0, high: 0 };
+        }
+        if outside.runqueue_ns == inside.runqueue_ns {
+            return Bounds {
+                low: rest(inside, inside),
+                high: rest(outside, outside),
+            };
+        }
+        // It lost its CPU while it took the times, perhaps between one and the next.
+        Bounds {
+            low: rest(inside, outside),
+            high: rest(outside, inside),
+        }
+    }
+
+    /// Time in which a thread that never left its CPU of its own accord was neither on it nor waiting for
+    /// it: a hypervisor had it.
+    fn taken_away(&self) -> i64 {
+        let Times {
+            lasted_ns,
+            cpu_ns,
+            runqueue_ns,
+        } = self.outside;
+        if self.voluntary_switches == 0 {
+            (lasted_ns - cpu_ns - runqueue_ns).max(0)
+        } else {
+            0
+        }
+    }
+}
+
+impl Bounds {
+    /// 1 % or 20 µs.
+    fn tolerance(self) -> i64 {
+        (self.high / 100).max(20_000)
+    }
+
+    /// Whether a time is what was observed, within 1 % or 20 µs.
+    pub fn hold(self, time: i64) -> bool {
+        (self.low - self.tolerance()..=self.high + self.tolerance()).contains(&time)
+    }
+
+    /// Whether nothing came between what observes and the call: the bounds are within 1 % or 20 µs of each
+    /// other.
+    pub fn are_close(self) -> bool {
+        self.high - self.low <= self.tolerance()
+    }
 }
 
 /// The running target.

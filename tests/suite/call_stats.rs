@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use exoscope_tests::agent::{Bench, detach};
 use exoscope_tests::database::Database;
-use exoscope_tests::resources::{Observed, Resources};
+use exoscope_tests::resources::{Bounds, Observed, Resources};
 
 use crate::stats::RESOURCES;
 
@@ -114,27 +114,29 @@ fn of_function<'a>(pairs: &'a [Pair], function: &str) -> Vec<&'a Pair> {
     pairs.iter().filter(of_function).collect()
 }
 
-/// Expects that two times are within 1 % or 20 µs of each other in a fourth of the calls: who observes a
-/// call may be interrupted between that and the call, and a hypervisor may take a CPU away, which is no CPU
-/// time for the observer.
+/// Expects that a time of every call is the observed one within 1 % or 20 µs. Where nothing came between what
+/// observes and the call, that is one number; that must be so in half of the calls. Elsewhere the call's lies
+/// between two.
+///
+/// Of calls that waited, one may be off: a hypervisor may take the CPU away where nobody can tell.
 #[track_caller]
-fn close(what: &str, pairs: &[&Pair], times: impl Fn(&Pair) -> (i64, i64)) {
-    let times: Vec<_> = pairs.iter().map(|pair| times(pair)).collect();
-    let close = times.iter().filter(|(found, expected)| {
-        let off = (found - expected).abs();
-        off <= (expected / 100).max(20_000)
-    });
+fn close(what: &str, pairs: &[&Pair], bounds: impl Fn(&Observed) -> Bounds, time: fn(&Row) -> i64) {
+    let odd: Vec<_> = pairs
+        .iter()
+        .filter(|(observed, row)| !bounds(observed).hold(time(row)))
+        .collect();
+    let excused = odd.len() == 1 && odd[0].0.voluntary_switches > 0;
+    assert!(odd.is_empty() || excused, "{what}: {odd:#?}");
+    let exact = pairs.iter().filter(|pair| bounds(&pair.0).are_close());
     assert!(
-        4 * close.count() >= pairs.len().max(1),
-        "{what}, found and expected: {times:?}; {pairs:#?}"
+        !pairs.is_empty() && 2 * exact.count() >= pairs.len(),
+        "{what} was observed too seldom: {pairs:#?}"
     );
 }
 
 #[track_caller]
 fn cpu_is_close(pairs: &[&Pair]) {
-    close("CPU time", pairs, |(observed, row)| {
-        (row.cpu_ns, observed.cpu_ns)
-    });
+    close("CPU time", pairs, Observed::cpu, |row| row.cpu_ns);
 }
 
 /// What holds for every call of a function; gives the rows.
@@ -144,7 +146,8 @@ fn agree(pairs: &[&Pair]) -> Vec<Row> {
         let both = format!("{observed:#?} {row:#?}");
         let sum = row.cpu_ns + row.runqueue_ns + row.blocked_ns;
         assert_eq!(sum, row.duration_ns, "{both}");
-        assert!(row.duration_ns <= observed.lasted_ns, "{both}");
+        assert!(row.duration_ns <= observed.outside.lasted_ns, "{both}");
+        assert!(row.duration_ns >= observed.inside.lasted_ns, "{both}");
         assert_eq!(row.minor_faults, observed.minor_faults, "{both}");
         assert_eq!(row.major_faults, observed.major_faults, "{both}");
         // A thread may lose its CPU between the call and who observes it.
@@ -188,17 +191,19 @@ fn a_call_that_waits_was_blocked() {
     let pairs = pairs(&bench.database(), &observed);
     for function in ["sleeps", "waits_for", "waits_at", "reads"] {
         let pairs = of_function(&pairs, function);
-        // All that the thread was neither on a CPU nor, as the kernel tells it, waiting for one.
-        close("blocked", &pairs, |(observed, row)| {
-            let blocked = observed.lasted_ns - observed.cpu_ns - observed.runqueue_ns;
-            (row.blocked_ns, blocked)
-        });
+        close("blocked", &pairs, Observed::blocked, |row| row.blocked_ns);
+        close("waiting", &pairs, Observed::runqueue, |row| row.runqueue_ns);
         let rows = agree(&pairs);
         assert_eq!(rows.len(), 5);
         for row in rows {
-            assert!(row.voluntary_switches > 0, "{row:#?}");
-            let waits = if function == "reads" { 0 } else { 25 * MS };
-            assert!(row.blocked_ns > waits, "{function}: {row:#?}");
+            // One that reads also sleeps for a moment.
+            let (waits, switches) = if function == "reads" {
+                (0, 1)
+            } else {
+                (30 * MS, 0)
+            };
+            assert!(row.blocked_ns >= waits, "{function}: {row:#?}");
+            assert!(row.voluntary_switches > switches, "{function}: {row:#?}");
         }
     }
 }
@@ -209,9 +214,7 @@ fn threads_that_share_a_cpu_waited_for_it() {
     let pairs = pairs(&bench.database(), &observed);
     let pairs = of_function(&pairs, "takes_turns");
     cpu_is_close(&pairs);
-    close("waiting", &pairs, |(observed, row)| {
-        (row.runqueue_ns, observed.runqueue_ns)
-    });
+    close("waiting", &pairs, Observed::runqueue, |row| row.runqueue_ns);
     let rows = agree(&pairs);
     assert!(rows.len() > 30, "{}", rows.len());
     let waited: i64 = rows.iter().map(|row| row.runqueue_ns).sum();
@@ -266,7 +269,7 @@ fn memory_that_a_call_keeps_is_told() {
 
 #[test]
 fn a_future_that_moves_has_the_sums_of_its_polls_or_nothing() {
-    let commands = ["roam 5", "stay 5", "spin 5"].map(|command| times(4, command));
+    let commands = ["roam 12", "stay 12", "spin 5"].map(|command| times(4, command));
     let (bench, observed) = captured(&["--polls"], &commands.concat());
     let database = bench.database();
     let observed: Vec<_> = observed

@@ -154,6 +154,11 @@ impl Available {
             CallStat::Cpu => {
                 offsets.cpu_time = of_task("se.sum_exec_runtime")?;
                 offsets.run_delay = of_task("sched_info.run_delay")?;
+                offsets.last_arrival = of_task("sched_info.last_arrival")?;
+                offsets.arrivals = of_task("sched_info.pcount")?;
+                offsets.cfs_rq = of_task("se.cfs_rq")?;
+                offsets.rq = offset(types, "cfs_rq", "rq")?;
+                offsets.clock = offset(types, "rq", "clock")?;
             }
             CallStat::Faults => {
                 offsets.min_flt = of_task("min_flt")?;

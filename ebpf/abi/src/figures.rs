@@ -173,69 +173,88 @@ impl PolledFigures {
     }
 }
 
-/// A thread of the target as the scheduler saw it, since its first call. Times are `CLOCK_MONOTONIC`.
+/// What the kernel keeps of a thread, as far as it tells of its times off the CPU. The scheduler's clock
+/// has another beginning than `CLOCK_MONOTONIC`; only differences count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Stay {
+    /// When the thread last got a CPU, by the scheduler's clock.
+    pub arrived_ns: u64,
+    /// How often it has got one.
+    pub arrivals: u64,
+    /// Nanoseconds that it has waited for one.
+    pub runqueue_ns: u64,
+}
+
+/// A thread of the target, as it was when it last left a CPU.
 ///
-/// What a thread has been off the CPU is the time that went by less the CPU time that the kernel counts:
-/// its account is exact whenever the thread is off the CPU, and leaves out what switching takes and what
-/// a hypervisor takes away.
+/// What a thread has been off the CPU is the time between two arrivals less the CPU time that the kernel
+/// counts between them: its account is exact whenever the thread is off the CPU, and leaves out what a
+/// hypervisor takes away. The kernel keeps the time of the latest arrival, so that only leaving has to be
+/// seen. That is seen always: the program then runs in the thread itself. Its coming back is not, on
+/// kernels that don't trace some of their own threads, which are those that leave then.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Followed {
-    /// Nanoseconds that it has been off the CPU.
-    pub off_ns: u64,
-    /// When it last got a CPU, or when it was first seen.
-    pub in_ns: u64,
-    /// Its CPU time then; 0 until it has got one.
-    pub in_cpu_ns: u64,
-    /// When it last left one; 0 before.
+    /// When it left, in `CLOCK_MONOTONIC` nanoseconds; 0 before it has.
     pub out_ns: u64,
-    /// Its [`Moment::runqueue_ns`] when it last left one.
+    /// Its CPU time by then.
+    pub out_cpu_ns: u64,
+    /// [`Stay::runqueue_ns`] then.
     pub out_runqueue_ns: u64,
+    /// How long it had been off the CPU by then.
+    pub out_off_ns: u64,
+    /// What lets the time off the CPU begin with 0 when the thread is first followed.
+    pub base_ns: u64,
+    /// [`Stay::arrivals`] then, or when it was first followed; 0 for a thread that is not.
+    pub arrivals: u64,
 }
-const _: () = assert!(size_of::<Followed>() == 40);
+const _: () = assert!(size_of::<Followed>() == 48);
 
 impl Followed {
-    /// It leaves a CPU.
+    /// It leaves a CPU at `at_ns`, which is `clock_ns` by the scheduler's clock, and has used `cpu_ns` of
+    /// CPU time.
     #[inline(always)]
-    pub const fn leaves(&mut self, at_ns: u64, runqueue_ns: u64) {
-        self.out_ns = at_ns;
-        self.out_runqueue_ns = runqueue_ns;
-    }
-
-    /// It gets a CPU; `cpu_ns` is its CPU time.
-    #[inline(always)]
-    pub const fn comes_back(&mut self, at_ns: u64, cpu_ns: u64) {
-        if self.out_ns <= self.in_ns {
-            // It did not leave since it was first seen.
-            return;
-        }
-        self.off_ns += if self.in_cpu_ns == 0 {
-            at_ns - self.out_ns
+    pub const fn leaves(&mut self, at_ns: u64, clock_ns: u64, cpu_ns: u64, stay: &Stay) {
+        if self.out_ns == 0 {
+            // When it arrived does not matter: its first absence begins now.
+            self.base_ns = cpu_ns.wrapping_sub(clock_ns);
         } else {
-            (at_ns - self.in_ns).saturating_sub(cpu_ns.wrapping_sub(self.in_cpu_ns))
-        };
-        self.in_ns = at_ns;
-        self.in_cpu_ns = cpu_ns;
+            self.out_off_ns = self.off_ns(stay);
+        }
+        self.out_ns = at_ns;
+        self.out_cpu_ns = cpu_ns;
+        self.out_runqueue_ns = stay.runqueue_ns;
+        self.arrivals = stay.arrivals;
     }
 
-    /// Its times up to `at_ns`, a moment ago; `runqueue_ns` is what the kernel counts by now. The thread
-    /// may have been off the CPU since.
+    /// Its times up to `at_ns`, a moment ago; the thread may have been off the CPU since. `None` where it
+    /// left a CPU and nobody saw it.
     #[inline(always)]
-    pub const fn times_at(&self, at_ns: u64, runqueue_ns: u64) -> TimesOff {
-        if self.in_ns > at_ns && self.out_ns != 0 {
-            let absence_ns = self.in_ns - self.out_ns;
-            TimesOff {
-                off_ns: self.off_ns.saturating_sub(absence_ns),
+    pub const fn times_at(&self, at_ns: u64, stay: &Stay) -> Option<TimesOff> {
+        if self.out_ns > at_ns {
+            return Some(TimesOff {
+                off_ns: self.out_off_ns,
                 runqueue_ns: self.out_runqueue_ns,
                 since: 1,
-            }
-        } else {
-            TimesOff {
-                off_ns: self.off_ns,
-                runqueue_ns,
-                since: 0,
-            }
+            });
         }
+        let left = self.out_ns != 0;
+        if stay.arrivals != self.arrivals.wrapping_add(left as u64) {
+            return None;
+        }
+        Some(TimesOff {
+            off_ns: if left { self.off_ns(stay) } else { 0 },
+            runqueue_ns: stay.runqueue_ns,
+            since: 0,
+        })
+    }
+
+    /// How long it has been off the CPU, now that it is back.
+    #[inline(always)]
+    const fn off_ns(&self, stay: &Stay) -> u64 {
+        let of_arrival = stay.arrived_ns.wrapping_sub(self.out_cpu_ns);
+        of_arrival.wrapping_add(self.base_ns)
     }
 }
 
@@ -262,6 +281,16 @@ pub struct Offsets {
     pub cpu_time: u32,
     /// `task_struct.sched_info.run_delay`.
     pub run_delay: u32,
+    /// `task_struct.sched_info.last_arrival`.
+    pub last_arrival: u32,
+    /// `task_struct.sched_info.pcount`.
+    pub arrivals: u32,
+    /// `task_struct.se.cfs_rq`, which leads to the queue of the thread's CPU.
+    pub cfs_rq: u32,
+    /// `cfs_rq.rq`.
+    pub rq: u32,
+    /// `rq.clock`.
+    pub clock: u32,
     /// `task_struct.min_flt`.
     pub min_flt: u32,
     /// `task_struct.maj_flt`.
@@ -281,7 +310,7 @@ pub struct Offsets {
     /// Where an array map keeps the address of the values of each CPU: `bpf_array.pptrs`.
     pub array_values: u32,
 }
-const _: () = assert!(size_of::<Offsets>() == 52);
+const _: () = assert!(size_of::<Offsets>() == 72);
 
 /// Counters of `mm_struct.rss_stat`: pages of files, pages without, swapped ones, and shared ones.
 pub const RSS_COUNTERS: usize = 4;
@@ -348,30 +377,62 @@ mod tests {
         assert_eq!(polled.sum.known, 0, "an end was missed");
     }
 
-    #[test]
-    fn absences_add_up() {
-        let mut thread = Followed {
-            in_ns: 10,
-            ..Followed::default()
-        };
-        thread.comes_back(20, 900);
-        assert_eq!(thread.off_ns, 0, "it never left");
-        thread.leaves(30, 0);
-        thread.comes_back(50, 1_000);
-        assert_eq!((thread.off_ns, thread.in_ns), (20, 50));
-        thread.leaves(70, 4);
-        // Of the 25 ns since it came, it has used 18.
-        thread.comes_back(75, 1_018);
-        let times = |off_ns, runqueue_ns, since| TimesOff {
+    /// A thread that got its CPU for the `arrivals`th time.
+    fn stay(arrived_ns: u64, arrivals: u64, runqueue_ns: u64) -> Stay {
+        Stay {
+            arrived_ns,
+            arrivals,
+            runqueue_ns,
+        }
+    }
+
+    fn times(off_ns: u64, runqueue_ns: u64, since: u32) -> Option<TimesOff> {
+        Some(TimesOff {
             off_ns,
             runqueue_ns,
             since,
+        })
+    }
+
+    #[test]
+    fn absences_add_up() {
+        // The scheduler's clock is 1,000 ahead.
+        let mut thread = Followed {
+            arrivals: 5,
+            ..Followed::default()
         };
-        assert_eq!(thread.times_at(80, 9), times(27, 9, 0));
+        let first = stay(1_004, 5, 0);
+        assert_eq!(thread.times_at(20, &first), times(0, 0, 0), "it never left");
+        thread.leaves(30, 1_030, 900, &first);
+        let second = stay(1_050, 6, 3);
+        assert_eq!(thread.times_at(55, &second), times(20, 3, 0));
+        // Of the 25 ns between its arrivals it uses 18, whatever the clock says.
+        thread.leaves(70, 1_071, 918, &second);
+        let third = stay(1_075, 7, 9);
+        assert_eq!(thread.times_at(80, &third), times(27, 9, 0));
         assert_eq!(
-            thread.times_at(65, 9),
-            times(22, 4, 1),
+            thread.times_at(65, &third),
+            times(20, 3, 1),
             "before the last absence"
+        );
+    }
+
+    #[test]
+    fn a_thread_that_left_unseen_is_not_told_of_until_it_leaves_again() {
+        let mut thread = Followed {
+            arrivals: 5,
+            ..Followed::default()
+        };
+        assert_eq!(thread.times_at(20, &stay(4, 6, 0)), None);
+        thread.leaves(30, 1_030, 900, &stay(1_004, 5, 0));
+        let unseen = stay(1_060, 7, 3);
+        assert_eq!(thread.times_at(70, &unseen), None);
+        // It used 10 in its unseen stay, and 5 in this one.
+        thread.leaves(80, 1_080, 915, &unseen);
+        assert_eq!(
+            thread.times_at(95, &stay(1_090, 8, 3)),
+            times(45, 3, 0),
+            "of the 60 between 1,030 and 1,090 it used 15"
         );
     }
 }

@@ -1,24 +1,29 @@
-//! Calls whose use of resources is observed from outside of them: by the clock of their thread's CPU time
-//! and by `getrusage` of the thread.
+//! Calls whose use of resources is observed: by the clock of their thread's CPU time, by `schedstat`, and by
+//! `getrusage` of the thread.
 //!
-//! Each call is one line of JSON, `{"observed":"resources::observed::spins","tid":7,"cpu_ns":1,…}`. What is
-//! observed includes both markers of the call.
+//! Each call is one line of JSON, `{"observed":"resources::observed::spins","tid":7,"outside":{…},…}`. Its times
+//! are taken twice, outside of both markers of the call and inside of them, so that those of the call lie
+//! between; the counts are taken outside.
+//!
+//! A hypervisor may take a CPU away from a thread, and the kernel tells of that only when the thread next leaves
+//! it. So each observation begins, and each call that waits ends, right after the thread has got a CPU.
 //!
 //! | command | calls |
 //! |---|---|
 //! | `observe spin MS` | one that computes until its thread has used so much CPU time |
 //! | `observe sleep MS` | one that sleeps |
-//! | `observe mutex MS` | one that waits for a mutex, which is released after so long |
-//! | `observe pipe MS` | one that reads from a pipe, into which something is written after so long |
+//! | `observe mutex MS` | one that waits for a mutex, which is released so long after it began to wait |
+//! | `observe pipe MS` | one that reads from a pipe, into which something is written so long after it began to wait |
 //! | `observe disk PATH` | one that reads a file from storage |
 //! | `observe touch PAGES` | one that writes to so many pages for the first time |
 //! | `observe fault PATH` | one that reads from every page of a mapped file, each from storage by itself |
 //! | `observe keep BYTES` | one that maps memory, fills it and keeps it |
 //! | `observe free` | one that unmaps what was mapped last |
 //! | `observe rivals N MS` | many short ones in N threads, which compute for so long, all on one CPU |
-//! | `observe roam MS` | a future of three polls, each on a thread of its own and computing for so long; a thread computes ten times as long between its polls |
+//! | `observe roam MS` | a future of three polls, each on a thread of its own and computing for so long; a thread computes four times as long between its polls |
 //! | `observe stay MS` | the same on one thread |
 
+use std::fs;
 use std::future::Future;
 use std::io::{PipeReader, Read as _, Write as _};
 use std::pin::{Pin, pin};
@@ -28,7 +33,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::memory::Mapping;
-use crate::usage::{ThreadUsage, keep_to_one_cpu};
+use crate::usage::{ThreadUsage, inside, keep_to_one_cpu};
 use crate::{number, spin, storage};
 
 /// Polls of a future.
@@ -83,10 +88,16 @@ pub fn obey<'a>(
 fn observe<T>(function: &str, call: impl FnOnce() -> T) -> T {
     // The first one may touch memory for the first time.
     ThreadUsage::so_far();
+    get_a_cpu_anew();
     let before = ThreadUsage::so_far();
     let returned = call();
     println!("{}", line(function, &before.until_now()));
     returned
+}
+
+/// Leaves the CPU and comes back.
+fn get_a_cpu_anew() {
+    thread::sleep(Duration::from_micros(50));
 }
 
 fn line(function: &str, used: &ThreadUsage) -> String {
@@ -96,29 +107,29 @@ fn line(function: &str, used: &ThreadUsage) -> String {
 #[exoscope::instrument]
 #[inline(never)]
 fn spins(milliseconds: u64) {
-    spin(milliseconds, crate::compute);
+    inside(|| spin(milliseconds, crate::compute));
 }
 
 #[exoscope::instrument]
 #[inline(never)]
 fn sleeps(time: Duration) {
-    thread::sleep(time);
+    inside(|| thread::sleep(time));
 }
 
 #[exoscope::instrument]
 #[inline(never)]
 fn waits_for(mutex: &Mutex<()>) {
-    drop(mutex.lock());
+    inside(|| drop(mutex.lock()));
 }
 
-/// Another thread has the mutex for so long, from the beginning of the call at the latest.
+/// Another thread has the mutex until the call has waited for so long.
 fn lock_after(time: Duration) {
-    let (mutex, held) = (Mutex::new(()), Barrier::new(2));
+    let (mutex, held, waiter) = (Mutex::new(()), Barrier::new(2), this_thread());
     thread::scope(|scope| {
         scope.spawn(|| {
             let guard = mutex.lock();
             held.wait();
-            thread::sleep(time);
+            sleep_once_it_waits(waiter, time);
             drop(guard);
         });
         held.wait();
@@ -129,14 +140,15 @@ fn lock_after(time: Duration) {
 #[exoscope::instrument]
 #[inline(never)]
 fn waits_at(pipe: &mut PipeReader) -> std::io::Result<()> {
-    pipe.read_exact(&mut [0])
+    inside(|| pipe.read_exact(&mut [0]))
 }
 
 fn read_after(time: Duration) -> Result<(), String> {
     let (mut reader, mut writer) = std::io::pipe().map_err(|error| error.to_string())?;
+    let waiter = this_thread();
     thread::scope(|scope| {
         let writes = scope.spawn(move || {
-            thread::sleep(time);
+            sleep_once_it_waits(waiter, time);
             writer.write_all(&[7])
         });
         let read = observe("waits_at", || waits_at(&mut reader));
@@ -146,10 +158,36 @@ fn read_after(time: Duration) -> Result<(), String> {
     })
 }
 
+fn this_thread() -> i32 {
+    // SAFETY: the call takes nothing.
+    unsafe { libc::gettid() }
+}
+
+/// Sleeps for so long after a thread of this process waits for more than a moment: not as it does before it
+/// is observed.
+fn sleep_once_it_waits(waiter: i32, time: Duration) {
+    let mut seen = 0;
+    while seen < 3 {
+        thread::sleep(Duration::from_millis(1));
+        let stat = fs::read_to_string(format!("/proc/self/task/{waiter}/stat"));
+        let stat = stat.expect("the thread lives until it has what it waits for");
+        let state = stat.rsplit_once(") ").map(|(_, after)| after);
+        seen = match state {
+            Some(state) if state.starts_with('S') => seen + 1,
+            _ => 0,
+        };
+    }
+    thread::sleep(time);
+}
+
 #[exoscope::instrument]
 #[inline(never)]
 fn reads(path: &str) -> Result<(), String> {
-    storage::read(path)
+    inside(|| {
+        let read = storage::read(path);
+        get_a_cpu_anew();
+        read
+    })
 }
 
 #[exoscope::instrument]
@@ -180,10 +218,12 @@ fn frees(mapping: Mapping) {
 #[exoscope::instrument]
 #[inline(never)]
 fn takes_turns(turn: Duration) {
-    let until = Instant::now() + turn;
-    while Instant::now() < until {
-        crate::compute();
-    }
+    inside(|| {
+        let until = Instant::now() + turn;
+        while Instant::now() < until {
+            crate::compute();
+        }
+    });
 }
 
 fn rivals(count: u64, time: Duration) {
@@ -196,6 +236,7 @@ fn rivals(count: u64, time: Duration) {
         for turn in 0.. {
             // From 1 to 20 ms.
             let turn = Duration::from_micros(1000 + turn * 7919 % 19_000);
+            thread::yield_now();
             let before = ThreadUsage::so_far();
             takes_turns(turn);
             lines.push(line("takes_turns", &before.until_now()));
@@ -217,10 +258,10 @@ fn rivals(count: u64, time: Duration) {
 #[exoscope::instrument]
 async fn roams(milliseconds: u64) {
     for _ in 1..POLLS {
-        spin(milliseconds, crate::compute);
+        inside(|| spin(milliseconds, crate::compute));
         Pending(false).await;
     }
-    spin(milliseconds, crate::compute);
+    inside(|| spin(milliseconds, crate::compute));
 }
 
 /// Is pending once.
@@ -243,13 +284,14 @@ fn roam(milliseconds: u64, elsewhere: bool) {
     let mut future = pin!(roams(milliseconds));
     let mut used = ThreadUsage::default();
     let mut poll = || {
+        get_a_cpu_anew();
         let before = ThreadUsage::so_far();
         let polled = future
             .as_mut()
             .poll(&mut Context::from_waker(Waker::noop()));
         used.add(&before.until_now());
         if polled.is_pending() {
-            spin(10 * milliseconds, crate::compute);
+            spin(4 * milliseconds, crate::compute);
         }
     };
     for _ in 0..POLLS {

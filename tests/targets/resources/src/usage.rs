@@ -1,5 +1,6 @@
 //! What the kernel says of this process when it asks itself.
 
+use std::cell::Cell;
 use std::fmt;
 use std::fs::File;
 use std::io::Read as _;
@@ -56,19 +57,83 @@ impl fmt::Display for Usage {
     }
 }
 
+/// Times of this thread, so far or meanwhile.
+#[derive(Clone, Copy, Default)]
+pub struct Times {
+    at: Duration,
+    cpu: Duration,
+    runqueue: Duration,
+}
+
+impl Times {
+    /// Those so far; the clocks are read last.
+    fn clocks_last() -> Self {
+        let runqueue = waited_for_a_cpu();
+        Self {
+            runqueue,
+            ..Self::clocks()
+        }
+    }
+
+    /// Those so far; the clocks are read first.
+    fn clocks_first() -> Self {
+        let clocks = Self::clocks();
+        Self {
+            runqueue: waited_for_a_cpu(),
+            ..clocks
+        }
+    }
+
+    fn clocks() -> Self {
+        Self {
+            at: clock(libc::CLOCK_MONOTONIC),
+            cpu: thread_cpu(),
+            runqueue: Duration::ZERO,
+        }
+    }
+
+    fn since(&self, before: &Self) -> Self {
+        Self {
+            at: self.at - before.at,
+            cpu: self.cpu - before.cpu,
+            runqueue: self.runqueue - before.runqueue,
+        }
+    }
+
+    /// Adds those of later, perhaps of another thread.
+    fn add(&mut self, later: &Self) {
+        self.at += later.at;
+        self.cpu += later.cpu;
+        self.runqueue += later.runqueue;
+    }
+}
+
+thread_local! {
+    /// The times of the latest [`inside`].
+    static INSIDE: Cell<Times> = const { Cell::new(Times { at: Duration::ZERO, cpu: Duration::ZERO, runqueue: Duration::ZERO }) };
+}
+
+/// Does what a call does, and observes that from inside of the call, as [`ThreadUsage`] does from outside:
+/// what the call itself used lies between the two.
+pub fn inside<T>(work: impl FnOnce() -> T) -> T {
+    let before = Times::clocks_first();
+    let result = work();
+    INSIDE.set(Times::clocks_last().since(&before));
+    result
+}
+
 /// What this thread has used, or used meanwhile, as the kernel tells it when it asks.
 #[derive(Clone, Copy, Default)]
 pub struct ThreadUsage {
     tid: i32,
-    at: Duration,
-    cpu: Duration,
+    times: Times,
+    inside: Times,
     counts: Counts,
 }
 
 /// What takes longer to find out than a clock takes to read.
 #[derive(Clone, Copy, Default)]
 struct Counts {
-    runqueue: Duration,
     minor_faults: i64,
     major_faults: i64,
     voluntary_switches: i64,
@@ -82,23 +147,22 @@ impl ThreadUsage {
         Self {
             // SAFETY: the call takes nothing.
             tid: unsafe { libc::gettid() },
-            at: clock(libc::CLOCK_MONOTONIC),
-            cpu: thread_cpu(),
+            times: Times::clocks_last(),
+            inside: Times::default(),
             counts,
         }
     }
 
     /// What it has used since; the clocks are read first.
     pub fn until_now(&self) -> Self {
-        let (cpu, at) = (thread_cpu(), clock(libc::CLOCK_MONOTONIC));
+        let times = Times::clocks_first();
         let counts = Counts::so_far();
         let before = &self.counts;
         Self {
             tid: self.tid,
-            at: at - self.at,
-            cpu: cpu - self.cpu,
+            times: times.since(&self.times),
+            inside: INSIDE.take(),
             counts: Counts {
-                runqueue: counts.runqueue - before.runqueue,
                 minor_faults: counts.minor_faults - before.minor_faults,
                 major_faults: counts.major_faults - before.major_faults,
                 voluntary_switches: counts.voluntary_switches - before.voluntary_switches,
@@ -110,9 +174,8 @@ impl ThreadUsage {
     /// Adds what was used later, perhaps by another thread.
     pub fn add(&mut self, later: &Self) {
         self.tid = later.tid;
-        self.at += later.at;
-        self.cpu += later.cpu;
-        self.counts.runqueue += later.counts.runqueue;
+        self.times.add(&later.times);
+        self.inside.add(&later.inside);
         self.counts.minor_faults += later.counts.minor_faults;
         self.counts.major_faults += later.counts.major_faults;
         self.counts.voluntary_switches += later.counts.voluntary_switches;
@@ -122,14 +185,12 @@ impl ThreadUsage {
 
 impl Counts {
     fn so_far() -> Self {
-        let runqueue = waited_for_a_cpu();
         // SAFETY: a `rusage` of zeros is one.
         let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
         // SAFETY: `usage` is valid for the call to write.
         let result = unsafe { libc::getrusage(libc::RUSAGE_THREAD, &raw mut usage) };
         assert_eq!(result, 0, "getrusage knows this thread");
         Self {
-            runqueue,
             minor_faults: usage.ru_minflt,
             major_faults: usage.ru_majflt,
             voluntary_switches: usage.ru_nvcsw,
@@ -141,7 +202,6 @@ impl Counts {
 impl fmt::Display for ThreadUsage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Counts {
-            runqueue,
             minor_faults,
             major_faults,
             voluntary_switches,
@@ -149,17 +209,29 @@ impl fmt::Display for ThreadUsage {
         } = self.counts;
         write!(
             f,
-            r#""tid":{},"lasted_ns":{},"cpu_ns":{},"runqueue_ns":{},"minor_faults":{minor_faults},"#,
-            self.tid,
-            self.at.as_nanos(),
-            self.cpu.as_nanos(),
-            runqueue.as_nanos(),
+            r#""tid":{},"outside":{},"inside":{},"#,
+            self.tid, self.times, self.inside
         )?;
         write!(
             f,
-            r#""major_faults":{major_faults},"voluntary_switches":{voluntary_switches},"#
+            r#""minor_faults":{minor_faults},"major_faults":{major_faults},"#
         )?;
-        write!(f, r#""involuntary_switches":{involuntary_switches}"#)
+        write!(
+            f,
+            r#""voluntary_switches":{voluntary_switches},"involuntary_switches":{involuntary_switches}"#
+        )
+    }
+}
+
+impl fmt::Display for Times {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            r#"{{"lasted_ns":{},"cpu_ns":{},"runqueue_ns":{}}}"#,
+            self.at.as_nanos(),
+            self.cpu.as_nanos(),
+            self.runqueue.as_nanos()
+        )
     }
 }
 
