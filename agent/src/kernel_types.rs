@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 /// Where the running kernel describes its types.
 pub const BTF: &str = "/sys/kernel/btf/vmlinux";
@@ -72,12 +73,21 @@ pub struct KernelTypes {
 }
 
 impl KernelTypes {
-    /// Reads those of the running kernel.
+    /// Those of the running kernel: the same ones for all of this process that have them at one time,
+    /// because they are megabytes that take milliseconds to read.
     ///
     /// # Errors
     /// Where the kernel does not describe its types.
-    pub fn of_this_kernel() -> Result<Self, TypesError> {
-        Self::read(Path::new(BTF))
+    pub fn of_this_kernel() -> Result<Arc<Self>, TypesError> {
+        static SHARED: Mutex<Weak<KernelTypes>> = Mutex::new(Weak::new());
+        // Whoever panicked had not changed it.
+        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(types) = shared.upgrade() {
+            return Ok(types);
+        }
+        let types = Arc::new(Self::read(Path::new(BTF))?);
+        *shared = Arc::downgrade(&types);
+        Ok(types)
     }
 
     fn read(path: &Path) -> Result<Self, TypesError> {
@@ -308,7 +318,7 @@ fn word(bytes: &[u8], at: usize) -> Option<u32> {
 mod tests {
     use super::*;
 
-    fn this_kernel() -> KernelTypes {
+    fn this_kernel() -> Arc<KernelTypes> {
         KernelTypes::of_this_kernel().expect("this kernel describes its types")
     }
 
@@ -328,6 +338,11 @@ mod tests {
         // In `struct page`, `flags` is followed by unions without names.
         let mapping = types.member("page", "mapping").unwrap();
         assert!((8..64).contains(&mapping.offset), "{mapping:?}");
+    }
+
+    #[test]
+    fn who_asks_meanwhile_gets_the_same() {
+        assert!(Arc::ptr_eq(&this_kernel(), &this_kernel()));
     }
 
     #[test]

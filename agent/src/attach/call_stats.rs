@@ -5,6 +5,7 @@
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
+use std::sync::Arc;
 
 use exoscope_abi::figures::{self, Offsets, RSS_COUNTERS, RSS_CPUS};
 
@@ -105,7 +106,7 @@ impl fmt::Debug for CallStats {
 }
 
 /// The stats that this machine can tell, as far as it is known.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Available {
     /// What the programs ask for.
     pub stats: CallStats,
@@ -113,6 +114,8 @@ pub struct Available {
     pub offsets: Offsets,
     /// CPUs among which the counters of memory are spread.
     pub memory_cpus: u32,
+    /// The kernel's types, where it was looked for.
+    pub types: Option<Arc<KernelTypes>>,
     /// What was wanted and can't be had, with the reason.
     pub lacking: Vec<(CallStat, String)>,
 }
@@ -141,6 +144,7 @@ impl Available {
                 available.lacks(stat, why);
             }
         }
+        available.types = Some(types);
         available
     }
 
@@ -229,8 +233,11 @@ fn memory_cpus() -> Result<u32, String> {
 }
 
 /// Has the target's threads followed, for as long as the descriptor lives.
-pub(super) fn follow_threads(object: &Relocated) -> Result<OwnedFd, FollowError> {
-    let tracepoint = KernelTypes::of_this_kernel()?.type_alias(SCHED_TRACEPOINT)?;
+pub(super) fn follow_threads(
+    object: &Relocated,
+    types: &KernelTypes,
+) -> Result<OwnedFd, FollowError> {
+    let tracepoint = types.type_alias(SCHED_TRACEPOINT)?;
     let program = object.load(Purpose::Tracepoint(tracepoint), SCHED_PROGRAM)?;
     sys::create_tracepoint_link(program.as_fd()).map_err(FollowError::Link)
 }

@@ -247,11 +247,12 @@ impl Programs {
             .map_err(|error| ProgramsError::Maps(with_causes(&error)))?;
         let relocated = Relocated::with_maps_of(&ebpf, &rings)?;
         let programs = load_programs(&relocated)?;
-        let follows = if available.stats.contains(CallStat::Cpu) {
-            let link = call_stats::follow_threads(&relocated);
-            Some(link.map_err(|error| ProgramsError::Following(error.to_string()))?)
-        } else {
-            None
+        let follows = match &available.types {
+            Some(types) if available.stats.contains(CallStat::Cpu) => {
+                let link = call_stats::follow_threads(&relocated, types);
+                Some(link.map_err(|error| ProgramsError::Following(error.to_string()))?)
+            }
+            _ => None,
         };
         let log = ProgramLog::of(&mut ebpf);
         Ok(Self {

@@ -8,6 +8,7 @@ use clap::Parser;
 use serde_json::json;
 
 use super::{FAILED, printed};
+use crate::kernel_types::KernelTypes;
 use crate::preflight::checks::{self, Check};
 use crate::preflight::self_test::{SelfTest, Trial};
 use crate::preflight::sources::{self, Offer};
@@ -26,6 +27,8 @@ pub struct Args {
 /// # Errors
 /// Where standard output is broken.
 pub fn doctor(args: &Args) -> Result<ExitCode> {
+    // Several checks look at them; that they can't be read, one of these says.
+    let _types = KernelTypes::of_this_kernel();
     let mut checks = checks::all();
     let able = checks
         .iter()

@@ -21,6 +21,7 @@ use crate::attach::call_stats::CallStats;
 use crate::attach::sampling::Sampling;
 use crate::attach::{Capture, MarkerByte};
 use crate::event::{AgentEvent, Function, Level, OpenCall, Outcome};
+use crate::kernel_types::KernelTypes;
 use crate::preflight::checks;
 use crate::preflight::self_test::SelfTest;
 use crate::report::human;
@@ -244,6 +245,8 @@ impl<'a> Session<'a> {
         }
         options.selection.check(&functions)?;
         checks::require()?;
+        // Several of what begins here look at them; what needs them, and has none, says so.
+        let _types = KernelTypes::of_this_kernel();
         let byte = marker_byte(options.markers)?;
         let output = options
             .output

@@ -10,6 +10,7 @@ use super::monitor::Monitor;
 use super::sample::Snapshot;
 use super::source::Subject;
 use crate::event::Batch;
+use crate::kernel_types::KernelTypes;
 
 /// How long samples wait for others before they are written: a transaction costs more than a sample.
 /// Whoever reads the file while it is written is at most one second behind.
@@ -43,9 +44,15 @@ impl Sampler {
         send: impl FnMut(Batch) -> bool + Send + 'static,
     ) -> Result<Self> {
         let (commands, receiver) = channel();
+        // Whoever starts the thread may have the types that sources look at.
+        let types = KernelTypes::of_this_kernel().ok();
         let thread = std::thread::Builder::new()
             .name("exo-stats".to_owned())
-            .spawn(move || run(process, interval, &receiver, send))
+            .spawn(move || {
+                let monitor = Monitor::new(process);
+                drop(types);
+                run(monitor, interval, &receiver, send);
+            })
             .context("can't start the stats thread")?;
         Ok(Self { commands, thread })
     }
@@ -69,12 +76,11 @@ impl Sampler {
 }
 
 fn run(
-    process: Subject,
+    mut monitor: Monitor,
     interval: Duration,
     commands: &Receiver<Command>,
     mut send: impl FnMut(Batch) -> bool,
 ) {
-    let mut monitor = Monitor::new(process);
     let mut gathered = Gathered::default();
     let mut next = Instant::now();
     loop {
