@@ -13,6 +13,7 @@ pub mod cli;
 pub mod event;
 pub mod flamegraph;
 pub mod kernel_types;
+pub mod panics;
 pub mod preflight;
 pub mod query;
 pub mod report;

@@ -147,6 +147,21 @@ pub fn exoscope() -> &'static Path {
     })
 }
 
+/// A debug build of the agent, whose threads can be made to panic; built once a test run.
+///
+/// # Panics
+/// Where it does not build.
+pub fn debug_exoscope() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        let mut command = cargo(&["build"]);
+        command
+            .current_dir(workspace())
+            .args(["--package", "exoscope-agent"]);
+        artifact(&mut command, "exoscope")
+    })
+}
+
 /// The folder of the workspace.
 fn workspace() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

@@ -2,14 +2,19 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::eventually;
 
-/// Where memory controllers are mounted, with the name of the limit: version 1, and version 2.
-const CONTROLLERS: [(&str, &str); 2] = [
-    ("/sys/fs/cgroup/memory", "memory.limit_in_bytes"),
-    ("/sys/fs/cgroup", "memory.max"),
+/// Where memory controllers are mounted, with the names of limit and usage: version 1, and version 2.
+const CONTROLLERS: [(&str, &str, &str); 2] = [
+    (
+        "/sys/fs/cgroup/memory",
+        "memory.limit_in_bytes",
+        "memory.usage_in_bytes",
+    ),
+    ("/sys/fs/cgroup", "memory.max", "memory.current"),
 ];
 
 /// Where version 2, which alone counts pressure, is mounted: by itself, or beside version 1.
@@ -24,14 +29,42 @@ impl Cgroup {
     /// # Panics
     /// Where no memory controller is mounted, or this is not root.
     pub fn limited(bytes: u64) -> Self {
-        let made =
-            |&(mount, limit): &(&str, &'static str)| Some((Self::made(mount, limit)?, limit));
-        let (group, limit) = CONTROLLERS
-            .iter()
-            .find_map(made)
-            .expect("a memory controller is mounted, and this is root");
-        group.write(limit, bytes);
+        let made = |(mount, limit, _): &(&str, &str, &str)| Self::made(mount, limit);
+        let group = CONTROLLERS.iter().find_map(made);
+        let group = group.expect("a memory controller is mounted, and this is root");
+        assert!(
+            group.limit(bytes),
+            "nothing of an empty group is in the way"
+        );
         group
+    }
+
+    /// Sets the limit of memory; `false` where the kernel can't free enough for that.
+    pub fn limit(&self, bytes: u64) -> bool {
+        let files = CONTROLLERS.iter().map(|(_, limit, _)| self.0.join(limit));
+        let mut there = files.filter(|file| file.exists());
+        there.any(|file| fs::write(file, bytes.to_string()).is_ok())
+    }
+
+    /// Bytes of memory that are charged to it.
+    ///
+    /// # Panics
+    /// Where it has no memory controller.
+    pub fn usage(&self) -> u64 {
+        let read = |(_, _, usage): &(&str, &str, &str)| fs::read_to_string(self.0.join(usage)).ok();
+        let text = CONTROLLERS.iter().find_map(read);
+        let bytes = text.and_then(|text| text.trim().parse().ok());
+        bytes.expect("the group has a memory controller")
+    }
+
+    /// `program` as a command, started in this group: all its memory is charged to it.
+    pub fn command(&self, program: &Path) -> Command {
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", r#"echo $$ > "$0" && exec "$@""#])
+            .arg(self.members())
+            .arg(program);
+        command
     }
 
     /// A group whose pressure is counted.

@@ -16,6 +16,7 @@ use super::looks::Looks;
 use super::ring::Ring;
 use super::shared::Shared;
 use crate::event::{Batch, Call, Figures, FunctionCounts, OpenCall, Outcome, SessionLosses};
+use crate::panics::point;
 
 /// Records in one batch at most.
 const BATCH_RECORDS: usize = 1 << 16;
@@ -47,6 +48,10 @@ pub struct Consumer {
     looks: Looks,
     malformed: u64,
     progress: Arc<Progress>,
+    /// What the turn has assembled.
+    batch: Batch,
+    /// Calls that are in nobody's hands but those of the code that runs.
+    held: u64,
 }
 
 /// What a turn met.
@@ -74,12 +79,14 @@ impl Consumer {
             looks: Looks::default(),
             malformed: 0,
             progress,
+            batch: Batch::default(),
+            held: 0,
         }
     }
 
-    /// Takes turns until `stop`, or until `send` says that nobody takes batches any more; then gives
-    /// itself back for [`Consumer::finish`].
-    pub fn run(mut self, stop: &AtomicBool, send: impl Fn(Batch) -> bool) -> Self {
+    /// Takes turns until `stop`, or until `send` says that nobody takes batches any more. After a
+    /// panic it may be run again: what was assembled is still there.
+    pub fn run(&mut self, stop: &AtomicBool, send: impl Fn(Batch) -> bool) {
         let mut pause = PAUSES.0;
         let mut looked = Instant::now();
         while !stop.load(Ordering::Acquire) {
@@ -87,9 +94,9 @@ impl Consumer {
             if look {
                 looked = Instant::now();
             }
-            let mut batch = Batch::default();
-            let drained = self.turn(look, &mut batch);
-            if batch != Batch::default() && !send(batch) {
+            let drained = self.turn(look);
+            point("consumer");
+            if self.batch != Batch::default() && !self.hand_over(&send) {
                 break;
             }
             if drained.more {
@@ -103,22 +110,40 @@ impl Consumer {
             pause = pause.clamp(PAUSES.0, PAUSES.1);
             std::thread::sleep(pause);
         }
-        self
     }
 
-    /// After everything is detached: takes what is left, and ends the calls that are still open
-    /// with `outcome` at `end_ns`. Each batch goes to `write`.
-    pub fn finish(&mut self, outcome: Outcome, end_ns: u64, mut write: impl FnMut(Batch)) {
+    /// Hands over what was assembled.
+    fn hand_over<T>(&mut self, send: impl FnOnce(Batch) -> T) -> T {
+        let batch = std::mem::take(&mut self.batch);
+        self.held = batch.calls.len() as u64;
+        self.progress.calls.fetch_add(self.held, Ordering::Relaxed);
+        let sent = send(batch);
+        self.held = 0;
+        sent
+    }
+
+    /// Calls that a panic took along.
+    pub fn take_held(&mut self) -> u64 {
+        std::mem::take(&mut self.held)
+    }
+
+    /// After everything is detached: takes what is left. Each batch goes to `write`. After a panic it
+    /// may be called again.
+    pub fn drain_rest(&mut self, mut write: impl FnMut(Batch)) {
         loop {
-            let mut batch = Batch::default();
-            let drained = self.drain(&mut batch);
+            let drained = self.drain();
             if !drained.more {
-                self.assembler.finish(&mut batch);
-                write(batch);
-                break;
+                self.assembler.finish(&mut self.batch);
             }
-            write(batch);
+            self.hand_over(&mut write);
+            if !drained.more {
+                return;
+            }
         }
+    }
+
+    /// Ends the calls that are still open with `outcome` at `end_ns`, and gives the last counts.
+    pub fn finish(&mut self, outcome: Outcome, end_ns: u64, write: impl FnOnce(Batch)) {
         let mut batch = Batch {
             open: Some(Vec::new()),
             counts: Some(self.shared.totals.snapshot()),
@@ -143,7 +168,7 @@ impl Consumer {
 
     /// One turn. A look comes before draining, counts first, so that a call that is counted is
     /// found open, in a ring, or in an earlier batch.
-    fn turn(&mut self, look: bool, batch: &mut Batch) -> Drained {
+    fn turn(&mut self, look: bool) -> Drained {
         let seen = look.then(|| {
             let counts = self.shared.totals.snapshot();
             self.tell_lost(&counts);
@@ -151,21 +176,21 @@ impl Consumer {
             let open = self.looks.open(&counts, scan);
             (counts, open)
         });
-        let drained = self.drain(batch);
+        let drained = self.drain();
         if let Some((counts, mut open)) = seen {
-            let ended: HashSet<u64> = batch.calls.iter().map(|call| call.id).collect();
+            let ended: HashSet<u64> = self.batch.calls.iter().map(|call| call.id).collect();
             open.retain(|call| !ended.contains(&call.id));
             self.progress
                 .open
                 .store(open.len() as u64, Ordering::Relaxed);
-            batch.counts = Some(counts);
-            batch.losses = self.losses();
-            batch.open = Some(open);
+            self.batch.counts = Some(counts);
+            self.batch.losses = self.losses();
+            self.batch.open = Some(open);
         }
         drained
     }
 
-    fn drain(&mut self, batch: &mut Batch) -> Drained {
+    fn drain(&mut self) -> Drained {
         let mut drained = Drained {
             records: 0,
             complete_until: monotonic_ns().saturating_sub(SETTLE_NS),
@@ -174,12 +199,19 @@ impl Consumer {
         let share = BATCH_RECORDS / self.rings.len().max(1);
         for ring in &mut self.rings {
             let mut last_end = 0;
-            let taken = ring.drain(share, |bytes| match decode(bytes) {
-                Some(record) => {
-                    last_end = record.call().map_or(last_end, |call| call.end_ns);
-                    self.assembler.push(record, batch);
+            let taken = ring.drain(share, |bytes| {
+                self.held = 1;
+                point("record");
+                match decode(bytes) {
+                    Some(record) => {
+                        let call = record.call();
+                        self.held = u64::from(call.is_some());
+                        last_end = call.map_or(last_end, |call| call.end_ns);
+                        self.assembler.push(record, &mut self.batch);
+                    }
+                    None => self.malformed += 1,
                 }
-                None => self.malformed += 1,
+                self.held = 0;
             });
             drained.records += taken;
             if taken == share {
@@ -187,10 +219,8 @@ impl Consumer {
                 drained.complete_until = drained.complete_until.min(last_end);
             }
         }
-        self.assembler.release(drained.complete_until, batch);
-        self.progress
-            .calls
-            .fetch_add(batch.calls.len() as u64, Ordering::Relaxed);
+        self.assembler
+            .release(drained.complete_until, &mut self.batch);
         drained
     }
 

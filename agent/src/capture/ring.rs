@@ -64,14 +64,16 @@ impl Ring {
                 // No program writes that: whatever it is, it has no bytes.
                 _ => (0, LINE),
             };
+            let taking = Taking {
+                ring: self,
+                at,
+                end,
+            };
             if header & DISCARDED == 0 {
-                each(self.record(at + HEADER, len));
+                each(taking.ring.record(at + HEADER, len));
                 records += 1;
             }
-            for line in (at..at + end).step_by(LINE) {
-                self.word(line).store(0, Ordering::Relaxed);
-            }
-            self.taken += end as u64;
+            drop(taking);
             if self.taken - self.given_back >= GIVE_BACK {
                 self.give_back();
             }
@@ -107,6 +109,22 @@ impl Ring {
         // SAFETY: the word is aligned and lies in the mapping, which lives as long as `self`;
         // programs and agent access it as a whole only.
         unsafe { AtomicU64::from_ptr(self.map.as_mut_ptr().add(offset).cast()) }
+    }
+}
+
+/// A record that is being taken: it counts as taken however that ends.
+struct Taking<'a> {
+    ring: &'a mut Ring,
+    at: usize,
+    end: usize,
+}
+
+impl Drop for Taking<'_> {
+    fn drop(&mut self) {
+        for line in (self.at..self.at + self.end).step_by(LINE) {
+            self.ring.word(line).store(0, Ordering::Relaxed);
+        }
+        self.ring.taken += self.end as u64;
     }
 }
 
@@ -181,6 +199,25 @@ mod tests {
         played.submit(first, &[1; 56], 0);
         assert_eq!(played.drain(1), [vec![1; 56]]);
         assert_eq!(played.drain(9), [vec![2; 56]]);
+    }
+
+    #[test]
+    fn a_record_over_which_somebody_panics_is_taken() {
+        let mut played = Played::new();
+        for byte in 1..=3 {
+            let at = played.reserve(56).expect("room");
+            played.submit(at, &[byte; 56], 0);
+        }
+        let mut seen = Vec::new();
+        let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            played.ring.drain(9, |bytes| {
+                seen.push(bytes[0]);
+                assert_ne!(bytes[0], 2, "the second one");
+            });
+        }));
+        assert!(panicked.is_err());
+        assert_eq!(seen, [1, 2]);
+        assert_eq!(played.drain(9), [vec![3; 56]]);
     }
 
     #[test]

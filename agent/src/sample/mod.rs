@@ -28,8 +28,9 @@ use exoscope_abi::sample::{ChainPlace, SampleSettings};
 
 use crate::attach::sampling::{SampleMaps, Sampling};
 use crate::capture::consumer::monotonic_ns;
-use crate::event::{Batch, Sample, Samples};
+use crate::event::{AgentEvent, Batch, Sample, Samples};
 use crate::kernel_types::{BTF, KernelTypes};
+use crate::panics::{Panics, point};
 use crate::session::binaries::Module;
 use crate::target::process::Target;
 use chains::{Chains, Known};
@@ -65,12 +66,14 @@ pub struct Sampler {
 }
 
 /// How sampling went.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ended {
     /// Samples that did not fit into the ring.
     pub lost: u64,
     /// Records that made no sense.
     pub malformed: u64,
+    /// Panics, each of which cost the samples of a turn.
+    pub panics: Vec<AgentEvent>,
 }
 
 impl Sampler {
@@ -131,16 +134,24 @@ impl Sampler {
     pub fn run(mut self, stop: &AtomicBool, mut send: impl FnMut(Batch) -> bool) -> Ended {
         let mut names = Names::new(&self.target);
         let mut ended = Ended::default();
+        let mut panics = Panics::of("sampler");
         loop {
             let last = stop.load(Ordering::Acquire);
-            let raw = self.turn(last, &mut ended);
-            let samples = names.name(&self.target, raw);
+            let turn = panics.catch(|| {
+                point("sampler");
+                let raw = self.turn(last, &mut ended);
+                names.name(&self.target, raw)
+            });
+            if turn.is_none() {
+                ended.panics.push(panics.event());
+            }
+            let samples = turn.unwrap_or_default();
             let taken = samples == Samples::default()
                 || send(Batch {
                     samples,
                     ..Batch::default()
                 });
-            if last || !taken {
+            if last || !taken || panics.are_enough() {
                 ended.lost = self.maps.lost();
                 return ended;
             }

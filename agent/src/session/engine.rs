@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use exoscope_abi::{Phase, probe::Probe, table};
-use tokio::sync::oneshot;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::binaries::Module;
 use super::writer::Writer;
@@ -25,6 +25,7 @@ use crate::capture::consumer::{Consumer, Progress};
 use crate::capture::ring::Ring;
 use crate::capture::shared::{Losses, OpenCalls, Polls, Shared, Totals};
 use crate::event::{AgentEvent, Batch, Function, Level, Message, Outcome};
+use crate::panics::Panics;
 use crate::sample::{self, Sampler};
 use crate::spool::queue::Queue;
 use crate::store::Store;
@@ -313,10 +314,12 @@ pub struct Engine {
     stop: Arc<AtomicBool>,
     notices: Receiver<String>,
     queue: Arc<Queue>,
-    consumer: JoinHandle<Consumer>,
+    consumer: JoinHandle<(Consumer, Panics)>,
     sampling: Option<SamplerThread>,
     writer: JoinHandle<(Writer, Result<()>)>,
     sent_functions: usize,
+    /// The session hears of failures as long as somebody may tell of them.
+    _failed: UnboundedSender<&'static str>,
 }
 
 /// The thread that takes samples.
@@ -327,8 +330,8 @@ struct SamplerThread {
 }
 
 impl Engine {
-    /// Starts the threads behind an attachment to `modules`. The receiver hears when the writer
-    /// fails.
+    /// Starts the threads behind an attachment to `modules`. The receiver hears why the session can't
+    /// go on.
     ///
     /// # Errors
     /// Where the arrays can't be mapped, or stacks can't be sampled.
@@ -337,11 +340,11 @@ impl Engine {
         store: Store,
         plan: &Plan<'_>,
         modules: &[Module],
-    ) -> Result<(Self, oneshot::Receiver<()>)> {
+    ) -> Result<(Self, UnboundedReceiver<&'static str>)> {
         let progress = Arc::new(Progress::default());
         let stop = Arc::new(AtomicBool::new(false));
         let queue = Arc::new(Queue::new(store.spool().clone(), plan.spool_bytes));
-        let (failed, failure) = oneshot::channel();
+        let (failed, failure) = unbounded_channel();
         let (notice, notices) = channel();
         let consumer = Consumer::new(
             attachment.rings()?,
@@ -351,8 +354,9 @@ impl Engine {
         );
         let consumer = {
             let (stop, queue) = (Arc::clone(&stop), Arc::clone(&queue));
+            let failed = failed.clone();
             spawn("consumer", move || {
-                consumer.run(&stop, |batch| queue.push(Message::Batch(Box::new(batch))))
+                consume(consumer, &stop, &queue, &failed)
             })?
         };
         let sampling = if plan.sampling.hertz > 0 {
@@ -365,7 +369,7 @@ impl Engine {
         let mut writer = Writer::new(store, Arc::clone(&queue), Arc::clone(&progress), notice);
         let guard = WriterGuard {
             queue: Arc::clone(&queue),
-            failed: Some(failed),
+            failed: Some(failed.clone()),
         };
         let writer = spawn("writer", move || {
             let guard = guard;
@@ -385,6 +389,7 @@ impl Engine {
             sampling,
             writer,
             sent_functions: 0,
+            _failed: failed,
         };
         Ok((engine, failure))
     }
@@ -434,13 +439,9 @@ impl Engine {
         drop(std::mem::take(&mut self.attachment.links));
         self.queue.end_at(Instant::now() + END_PATIENCE);
         self.stop.store(true, Ordering::Release);
-        let mut consumer = self
-            .consumer
-            .join()
-            .map_err(|_| anyhow::anyhow!("the consumer died"))?;
-        consumer.finish(outcome, end_ns, |batch| {
-            self.queue.push(Message::Batch(Box::new(batch)));
-        });
+        let consumed = self.consumer.join();
+        let (consumer, panics) = consumed.map_err(|_| anyhow::anyhow!("the consumer died"))?;
+        finish(consumer, panics, &self.queue, outcome, end_ns);
         if let Some(sampling) = self.sampling {
             let batch = events(sampling.finish()?);
             self.queue.push(Message::Batch(Box::new(batch)));
@@ -469,7 +470,7 @@ pub struct Finished {
 /// However the writer thread ends: those who push don't wait for it, and the session hears of it.
 struct WriterGuard {
     queue: Arc<Queue>,
-    failed: Option<oneshot::Sender<()>>,
+    failed: Option<UnboundedSender<&'static str>>,
 }
 
 impl WriterGuard {
@@ -482,8 +483,54 @@ impl Drop for WriterGuard {
     fn drop(&mut self) {
         if let Some(failed) = self.failed.take() {
             self.queue.end_at(Instant::now());
-            let _ = failed.send(());
+            let _ = failed.send("the file could not be written");
         }
+    }
+}
+
+/// The life of the consumer thread: a panic costs a record at most.
+fn consume(
+    mut consumer: Consumer,
+    stop: &AtomicBool,
+    queue: &Queue,
+    failed: &UnboundedSender<&'static str>,
+) -> (Consumer, Panics) {
+    let mut panics = Panics::of("consumer");
+    let send = |batch| queue.push(Message::Batch(Box::new(batch)));
+    while panics.catch(|| consumer.run(stop, send)).is_none() {
+        queue.panicked(panics.event(), consumer.take_held());
+        if panics.are_enough() {
+            // A session that has ended does not listen.
+            let _ = failed.send("the consumer panicked time after time");
+            break;
+        }
+    }
+    (consumer, panics)
+}
+
+/// Takes what is left in the rings, and ends the calls that are still open.
+fn finish(
+    mut consumer: Consumer,
+    mut panics: Panics,
+    queue: &Queue,
+    outcome: Outcome,
+    end_ns: u64,
+) {
+    let send = |batch| {
+        queue.push(Message::Batch(Box::new(batch)));
+    };
+    let mut drained = None;
+    while drained.is_none() && !panics.are_enough() {
+        drained = panics.catch(|| consumer.drain_rest(send));
+        if drained.is_none() {
+            queue.panicked(panics.event(), consumer.take_held());
+        }
+    }
+    if panics
+        .catch(|| consumer.finish(outcome, end_ns, send))
+        .is_none()
+    {
+        queue.panicked(panics.event(), consumer.take_held());
     }
 }
 
@@ -520,7 +567,7 @@ impl SamplerThread {
     fn finish(self) -> Result<Vec<AgentEvent>> {
         let ended = self.sampler.join();
         let ended = ended.map_err(|_| anyhow::anyhow!("the sampler died"))?;
-        let mut events = Vec::new();
+        let mut events = ended.panics;
         if ended.lost > 0 {
             let text = format!(
                 "{} samples were lost: their ring was full; a lower --sample takes fewer",

@@ -22,6 +22,7 @@ use crate::attach::sampling::Sampling;
 use crate::attach::{Capture, MarkerByte};
 use crate::event::{AgentEvent, Function, Level, OpenCall, Outcome};
 use crate::kernel_types::KernelTypes;
+use crate::panics::{Panics, point};
 use crate::preflight::checks;
 use crate::preflight::self_test::SelfTest;
 use crate::report::human;
@@ -224,13 +225,15 @@ struct Session<'a> {
     engine: Engine,
     sampler: Option<Sampler>,
     witness: Option<(OomWitness, Subject)>,
-    failure: tokio::sync::oneshot::Receiver<()>,
+    failure: tokio::sync::mpsc::UnboundedReceiver<&'static str>,
     /// The target's code in files when libraries were last looked for.
     code: Option<String>,
     /// Taken when the wait begins.
     signals: Option<Signals>,
     line: Line,
     began: Instant,
+    /// The same by the wall clock and by `CLOCK_MONOTONIC`, in nanoseconds, as the file has it.
+    started: (i64, u64),
 }
 
 impl<'a> Session<'a> {
@@ -257,6 +260,7 @@ impl<'a> Session<'a> {
             spool_folder: options.spool_folder.clone(),
             ..SessionInfo::now(options.command_line.clone(), options.sampling.hertz)
         };
+        let started = (info.started_unix_ns, info.started_ns);
         let mut store = Store::open(&output, info)?;
         let prepared = store
             .add_process(&process_info(&target, modules))
@@ -293,6 +297,7 @@ impl<'a> Session<'a> {
             signals,
             line,
             began,
+            started,
         };
         for sentence in recovered {
             session.say(&sentence);
@@ -401,7 +406,12 @@ impl<'a> Session<'a> {
             Some(signals) => signals,
             None => Signals::listen()?,
         };
-        let end = signals.until_end(&mut self, launched.as_ref())?;
+        let mut panics = Panics::of("session");
+        let end = panics.catch(|| signals.until_end(&mut self, launched.as_ref()));
+        let end = end.unwrap_or_else(|| {
+            self.engine.record(vec![panics.event()]);
+            Ok(End::failed("the session panicked"))
+        })?;
         self.line.clear();
         let duration = self.began.elapsed();
         let progress = self.engine.progress.clone();
@@ -411,13 +421,20 @@ impl<'a> Session<'a> {
         let left = self.engine.finish(end.outcome(), end.at_ns)?;
         let finished = left
             .written
-            .and_then(|()| left.writer.finish(&end.for_store()));
+            .and_then(|()| left.writer.finish(&end.for_store(self.started)));
         for notice in left.notices.try_iter().filter(|_| !self.options.quiet) {
             eprintln!("exoscope: {notice}");
         }
         if let Err(error) = finished {
             bail!(
                 "the session could not be finished: {error:#}; what was committed before is in {}",
+                self.output.display()
+            );
+        }
+        if end.failed {
+            bail!(
+                "{}, and the session has ended: what was captured until then is in {}",
+                end.reason,
                 self.output.display()
             );
         }
@@ -448,7 +465,7 @@ impl Watched for Session<'_> {
         self.options.duration
     }
 
-    fn failure(&mut self) -> &mut tokio::sync::oneshot::Receiver<()> {
+    fn failure(&mut self) -> &mut tokio::sync::mpsc::UnboundedReceiver<&'static str> {
         &mut self.failure
     }
 
@@ -463,6 +480,7 @@ impl Watched for Session<'_> {
     }
 
     fn tick(&mut self) {
+        point("session");
         if let Some((witness, subject)) = &mut self.witness {
             witness.follow(subject);
         }
@@ -576,9 +594,14 @@ impl End {
         }
     }
 
-    fn for_store(&self) -> crate::store::SessionEnd {
+    /// How the session ended that began at `started`, for its file. The wall clock may have been set
+    /// meanwhile, so it is not asked again.
+    fn for_store(&self, started: (i64, u64)) -> crate::store::SessionEnd {
+        let (unix_ns, ns) = started;
+        let lasted = i64::try_from(self.at_ns.saturating_sub(ns)).unwrap_or(i64::MAX);
+        let ended_unix_ns = unix_ns.saturating_add(lasted);
         crate::store::SessionEnd {
-            ended_unix_ns: AgentEvent::now(Level::Info, "", String::new()).at_unix_ns,
+            ended_unix_ns,
             reason: self.reason.clone(),
             exit_status: self.exit_status,
         }

@@ -7,7 +7,7 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::oneshot;
+use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use crate::capture::consumer::monotonic_ns;
@@ -26,8 +26,8 @@ pub trait Watched {
     fn target(&self) -> &Target;
     /// How long at most.
     fn duration(&self) -> Option<Duration>;
-    /// Hears when the writer fails.
-    fn failure(&mut self) -> &mut oneshot::Receiver<()>;
+    /// Hears why the session can't go on.
+    fn failure(&mut self) -> &mut UnboundedReceiver<&'static str>;
     /// Called a few times a second.
     fn tick(&mut self);
     /// Called a few times a second: the target may have loaded a library.
@@ -90,6 +90,8 @@ pub struct End {
     pub reason: String,
     /// The target ended.
     pub target_ended: bool,
+    /// The agent could not go on.
+    pub failed: bool,
     /// Its status, where that is known.
     pub exit_status: Option<i32>,
     /// `CLOCK_MONOTONIC` nanoseconds.
@@ -101,8 +103,17 @@ impl End {
         Self {
             reason: reason.to_owned(),
             target_ended: false,
+            failed: false,
             exit_status: None,
             at_ns: monotonic_ns(),
+        }
+    }
+
+    /// An end because the agent can't go on.
+    pub fn failed(why: &'static str) -> Self {
+        Self {
+            failed: true,
+            ..Self::now(why)
         }
     }
 }
@@ -141,7 +152,7 @@ async fn until_end(
                 _ => return Ok(End::now("terminated")),
             },
             () = until(deadline) => return Ok(End::now("duration")),
-            _ = watched.failure() => return Ok(End::now("the file could not be written")),
+            Some(why) = watched.failure().recv() => return Ok(End::failed(why)),
             _ = ticks.tick() => {
                 watched.tick();
                 watched.look_for_modules();
@@ -169,6 +180,7 @@ async fn target_ended(watched: &mut impl Watched, launched: Option<&Launched>) -
     End {
         reason: ending::reason(status, by_oom_killer),
         target_ended: true,
+        failed: false,
         exit_status: status.map(launch::End::status),
         at_ns,
     }

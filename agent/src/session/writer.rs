@@ -16,6 +16,7 @@ use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
 
 use crate::capture::consumer::Progress;
 use crate::event::{AgentEvent, Level};
+use crate::panics::{Panics, point};
 use crate::spool::queue::{Entry, Next, Queue};
 use crate::store::fault::{Fault, fault};
 use crate::store::replace::Wrong;
@@ -44,6 +45,7 @@ pub struct Writer {
     lost: Vec<(u64, String)>,
     /// When the file was looked at from outside.
     looked: Instant,
+    panics: Panics,
 }
 
 /// A fault that has not ended.
@@ -72,6 +74,7 @@ impl Writer {
             events: Vec::new(),
             lost: Vec::new(),
             looked: Instant::now(),
+            panics: Panics::of("writer"),
         }
     }
 
@@ -87,10 +90,28 @@ impl Writer {
                 Next::Nothing => {}
                 Next::Closed => break,
             }
-            self.look();
-            self.record();
+            self.look_after_file();
         }
         Ok(())
+    }
+
+    /// What is to be done between messages. A file over which the writer panics time after time is
+    /// looked at no more, but written.
+    fn look_after_file(&mut self) {
+        if self.panics.are_enough() {
+            return self.record();
+        }
+        let mut panics = std::mem::replace(&mut self.panics, Panics::of("writer"));
+        let looked = panics.catch(|| {
+            point("writer");
+            self.look();
+        });
+        self.panics = panics;
+        if looked.is_none() {
+            self.store.forget();
+            self.events.push(self.panics.event());
+        }
+        self.record();
     }
 
     /// Ends the session in the file.
@@ -118,6 +139,7 @@ impl Writer {
         let mut panics = 0;
         loop {
             let written = catch_unwind(AssertUnwindSafe(|| {
+                point("commit");
                 self.store.write_message(entry.number, &entry.message)
             }));
             let error = match written {
@@ -261,13 +283,9 @@ impl Writer {
     /// Records what happened, as far as the file can be written.
     fn record(&mut self) {
         self.events.extend(self.queue.take_events());
-        let lost = self.queue.take_lost_calls();
-        if lost > 0 {
-            self.lost.push((
-                lost,
-                "the spool had no room, or could not be read".to_owned(),
-            ));
-        }
+        let lost = self.queue.take_lost_calls().into_iter();
+        self.lost
+            .extend(lost.map(|(calls, why)| (calls, why.to_owned())));
         let nothing = self.events.is_empty() && self.lost.is_empty();
         if nothing || self.store.record(&self.events, &self.lost).is_err() {
             return;
@@ -288,7 +306,11 @@ impl Writer {
             Err(spill) => anyhow!(
                 "{error:#}, and the spool in {folder} can't be written either ({spill}): {} calls are \
                  lost",
-                self.queue.take_lost_calls()
+                self.queue
+                    .take_lost_calls()
+                    .iter()
+                    .map(|(calls, _)| calls)
+                    .sum::<u64>()
             ),
         }
     }

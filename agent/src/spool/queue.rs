@@ -31,6 +31,8 @@ const SEGMENTS: u64 = 8;
 const RETRY: Duration = Duration::from_millis(100);
 /// How often a segment is read again that can't be read, and the pause before.
 const READS: (u32, Duration) = (10, Duration::from_millis(50));
+/// Why calls are lost on their way.
+const SPOOL: &str = "the spool had no room, or could not be read";
 /// Steps of the spool that come sooner than this after the last one are the same step.
 const SAME_STEP: Duration = Duration::from_secs(1);
 
@@ -99,7 +101,8 @@ struct State {
     deadline: Option<Instant>,
     step: Step,
     events: Vec<AgentEvent>,
-    lost_calls: u64,
+    /// Calls that are lost, with the reason.
+    lost: Vec<(u64, &'static str)>,
 }
 
 #[derive(Debug)]
@@ -169,7 +172,7 @@ impl Queue {
             Message::Batch(_) => Vec::new(),
         };
         if let Err(entry) = self.push_entry(&mut pushing, entry) {
-            self.state().lost_calls += entry.message.calls();
+            self.state().lose(entry.message.calls(), SPOOL);
             return false;
         }
         pushing.next_number += 1;
@@ -354,9 +357,16 @@ impl Queue {
         mem::take(&mut self.state().events)
     }
 
-    /// Calls that were lost since the last time, because nothing had room or could be read.
-    pub fn take_lost_calls(&self) -> u64 {
-        mem::take(&mut self.state().lost_calls)
+    /// Records a panic of a thread that pushes, and counts the calls that it took along.
+    pub fn panicked(&self, event: AgentEvent, calls: u64) {
+        let mut state = self.state();
+        state.events.push(event);
+        state.lose(calls, "the thread that held them panicked");
+    }
+
+    /// Calls that were lost since the last time, with the reason.
+    pub fn take_lost_calls(&self) -> Vec<(u64, &'static str)> {
+        mem::take(&mut self.state().lost)
     }
 
     /// Puts what waits in memory into a segment, with `first`, which was taken before. Then all that
@@ -384,7 +394,7 @@ impl Queue {
         match written {
             Ok(()) => Ok(spooled + calls),
             Err(error) => {
-                state.lost_calls += calls;
+                state.lose(calls, SPOOL);
                 Err(error)
             }
         }
@@ -537,6 +547,14 @@ impl State {
         }
     }
 
+    fn lose(&mut self, calls: u64, why: &'static str) {
+        match self.lost.last_mut() {
+            Some((lost, same)) if *same == why => *lost += calls,
+            _ if calls > 0 => self.lost.push((calls, why)),
+            _ => {}
+        }
+    }
+
     fn event(&mut self, level: Level, kind: &'static str, text: String) {
         /// More than that say nothing new.
         const EVENTS: usize = 100;
@@ -575,7 +593,7 @@ impl State {
             let text =
                 format!("{calls} calls are lost with a segment of the spool, {path}: {error}");
             self.event(Level::Error, "lost", text);
-            self.lost_calls += segment.calls;
+            self.lose(segment.calls, SPOOL);
         }
         // One that stays is refused by its numbers, should anybody read it.
         let _ = fs::remove_file(&segment.path);
@@ -695,7 +713,7 @@ mod tests {
         queue.end_at(Instant::now());
         assert!(!queue.push(message(11)));
         assert!(!queue.push(message(12)));
-        assert_eq!(queue.take_lost_calls(), 2);
+        assert_eq!(queue.take_lost_calls(), [(2, SPOOL)]);
         let [event] = &queue.take_events()[..] else {
             panic!("one event")
         };
@@ -723,7 +741,7 @@ mod tests {
             take(&queue, id);
         }
         assert!(matches!(queue.next(Duration::ZERO), Next::Nothing));
-        assert_eq!(queue.take_lost_calls(), 1);
+        assert_eq!(queue.take_lost_calls(), [(1, SPOOL)]);
         assert!(queue.push(Message::Functions(vec![function("app::new")])));
         assert!(matches!(queue.next(Duration::ZERO), Next::Message(_)));
     }

@@ -9,8 +9,9 @@ use anyhow::{Context as _, Result};
 use super::monitor::Monitor;
 use super::sample::Snapshot;
 use super::source::Subject;
-use crate::event::Batch;
+use crate::event::{AgentEvent, Batch};
 use crate::kernel_types::KernelTypes;
+use crate::panics::{Panics, point};
 
 /// How long samples wait for others before they are written: a transaction costs more than a sample.
 /// Whoever reads the file while it is written is at most one second behind.
@@ -82,6 +83,7 @@ fn run(
     mut send: impl FnMut(Batch) -> bool,
 ) {
     let mut gathered = Gathered::default();
+    let mut panics = Panics::of("stats thread");
     let mut next = Instant::now();
     loop {
         let wait = next.saturating_duration_since(Instant::now());
@@ -91,7 +93,14 @@ fn run(
             Err(RecvTimeoutError::Disconnected) => return,
         };
         let now = Instant::now();
-        let there = gathered.add(monitor.sample(now));
+        let sample = panics.catch(|| {
+            point("stats");
+            monitor.sample(now)
+        });
+        let there = match sample {
+            Some(sample) => gathered.add(sample),
+            None => gathered.add_panic(&panics),
+        };
         if let Some(Command::Look(done)) = &command {
             // Whoever asked may have stopped waiting.
             let _ = done.try_send(());
@@ -120,6 +129,7 @@ fn after(next: Instant, interval: Duration, now: Instant) -> Instant {
 #[derive(Default)]
 struct Gathered {
     samples: Vec<Snapshot>,
+    events: Vec<AgentEvent>,
     since: Option<Instant>,
 }
 
@@ -132,15 +142,24 @@ impl Gathered {
         there
     }
 
+    /// Adds what became of a sample; `false` where there will be no more.
+    fn add_panic(&mut self, panics: &Panics) -> bool {
+        self.since.get_or_insert_with(Instant::now);
+        self.events.push(panics.event());
+        !panics.are_enough()
+    }
+
     fn is_due(&self, now: Instant) -> bool {
         self.since.is_some_and(|since| now - since >= GATHER)
     }
 
     fn take(&mut self, monitor: &mut Monitor) -> Batch {
         self.since = None;
+        let mut events = monitor.take_events();
+        events.append(&mut self.events);
         Batch {
             stats: std::mem::take(&mut self.samples),
-            events: monitor.take_events(),
+            events,
             ..Batch::default()
         }
     }

@@ -1,16 +1,21 @@
 //! The agent is killed, stopped, or starved.
 
 use std::collections::HashSet;
-use std::fs;
+use std::fs::{self, File};
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
-use super::scene::{Scene, attach, recover, stored, target};
+use super::scene::{Scene, attach, attach_by, attach_command, recover, stored, target};
+use super::store::lock;
 use super::{Account, Case, Options};
-use crate::agent::{Bench, detach};
+use crate::agent::{Bench, detach, is_attached};
+use crate::build::{Build, exoscope};
+use crate::cgroup::Cgroup;
+use crate::database::Database;
 use crate::eventually;
 use crate::memory::Traces;
 use crate::process::{Process, Signal};
@@ -19,8 +24,10 @@ use crate::process::{Process, Signal};
 pub const CASES: &[Case] = &[
     Case {
         name: "agent: SIGKILL",
-        done: "the agent is killed at random moments; the next one, or `exoscope recover`, finishes the \
-               file. Made are the calls that were rows before it",
+        done: "the agent is killed at random moments, also while it begins or ends; the next one, or \
+               `exoscope recover`, finishes the file. Made are the calls that were rows before. Killed \
+               in the midst of attaching or detaching, the kernel leaves marks, which the next session \
+               takes away",
         short: true,
         run: killed,
     },
@@ -30,6 +37,19 @@ pub const CASES: &[Case] = &[
                calls that were rows before it or came from the spool",
         short: true,
         run: killed_while_spooling,
+    },
+    Case {
+        name: "agent: OOM kill",
+        done: "the memory of the agent's control group shrinks until the OOM killer comes; then the next \
+               agent finishes the file. Made are the calls that were rows before it",
+        short: true,
+        run: oom_killed,
+    },
+    Case {
+        name: "agent: clock set back",
+        done: "the wall clock of the agent goes back by an hour",
+        short: true,
+        run: clock_set_back,
     },
     Case {
         name: "agent: SIGSTOP",
@@ -47,7 +67,7 @@ pub const CASES: &[Case] = &[
 
 /// Seconds that a target would call that is not waited for.
 const LONG: u64 = 3600;
-/// An agent is killed within this time of attaching.
+/// An agent is killed within this time of its start, or of attaching, or of the word to end.
 const KILLED_WITHIN_MS: u64 = 400;
 
 /// The numbers of all calls that are rows.
@@ -60,32 +80,66 @@ fn calls(file: &Path) -> HashSet<i64> {
     read().unwrap_or_else(|error| panic!("{}: {error}", file.display()))
 }
 
-/// Kills an agent, and expects that nothing stays attached to its target.
-fn kill(agent: Process, target: &Process) {
-    agent.signal(Signal::KILL);
-    agent.end();
+/// Waits until the bytes of a target's code are its binary's, and its semaphores 0.
+pub fn is_detached(target: &Process) {
     eventually("nothing to be attached", || {
         (Traces::of(target.pid()) == Traces::NONE).then_some(())
     });
 }
 
+/// When an agent is killed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Moment {
+    Beginning,
+    Capturing,
+    Ending,
+}
+
+/// Starts an agent, kills it at some moment, and gives back the calls that were rows before.
+fn attach_and_kill(
+    moment: Moment,
+    random: &mut fastrand::Rng,
+    target: &Process,
+    file: &Path,
+) -> HashSet<i64> {
+    let mut agent = Process::start(&mut attach_command(target.pid(), file, &[]));
+    if moment != Moment::Beginning {
+        is_attached(&mut agent);
+    }
+    sleep(Duration::from_millis(random.u64(0..KILLED_WITHIN_MS)));
+    let before = match moment {
+        Moment::Beginning => HashSet::new(),
+        _ => calls(file),
+    };
+    if moment == Moment::Ending {
+        agent.signal(Signal::INT);
+        sleep(Duration::from_micros(random.u64(0..100_000)));
+    }
+    agent.signal(Signal::KILL);
+    agent.end();
+    before
+}
+
 fn killed(options: Options) -> Account {
+    use Moment::{Beginning, Capturing, Ending};
     let mut random = fastrand::Rng::with_seed(options.seed);
     let bench = Bench::new();
     let mut target = target(LONG);
     target.go_on();
     let mut sum = Account::default();
+    let mut traces = 0;
     for round in 0..options.count {
         let file = bench.path().join(format!("{round}.db"));
-        let agent = attach(target.pid(), &file, &[]);
-        sleep(Duration::from_millis(random.u64(0..KILLED_WITHIN_MS)));
-        let before = calls(&file);
-        kill(agent, &target);
-        if random.bool() {
-            recover(&file);
-        } else {
-            detach(attach(target.pid(), &file, &[]));
+        let moment = [Beginning, Capturing, Capturing, Ending][random.usize(0..4)];
+        let before = attach_and_kill(moment, &mut random, &target, &file);
+        if moment == Capturing {
+            is_detached(&target);
         }
+        let attached = Traces::of(target.pid()) != Traces::NONE;
+        traces += u32::from(attached);
+        goes_on(&target, &file, attached || random.bool());
+        // Whatever the kernel could not take back, it has now.
+        is_detached(&target);
         let after = calls(&file);
         sum.made += before.len() as u64;
         sum.rows += before.intersection(&after).count() as u64;
@@ -94,9 +148,86 @@ fn killed(options: Options) -> Account {
         // Nothing may be left of log and spool.
         assert_eq!(fs::read_dir(bench.path()).expect("it is there").count(), 0);
     }
-    sum.target = runs(&mut target);
+    sum.target = format!("{}; {traces} times marked", runs(&mut target));
     sum.file = format!("whole, {} times", options.count);
     sum
+}
+
+/// The next agent, or `exoscope recover`, finishes a file. An agent that had hardly begun has left
+/// none, or an empty one.
+fn goes_on(target: &Process, file: &Path, by_next_agent: bool) {
+    let begun = is_ours(file);
+    if begun && !by_next_agent {
+        recover(file);
+        return;
+    }
+    if !begun {
+        let _ = fs::remove_file(file);
+    }
+    detach(attach(target.pid(), file, &[]));
+}
+
+/// Whether there is a file, and something in it.
+fn is_ours(file: &Path) -> bool {
+    file.metadata().is_ok_and(|metadata| metadata.len() > 0)
+}
+
+/// The OOM killer ends the agent; then the next one finishes the file.
+fn oom_killed(_: Options) -> Account {
+    let bench = Bench::new();
+    let file = bench.file();
+    let mut target = target(LONG);
+    let group = Cgroup::limited(1 << 30);
+    let agent = group.command(exoscope());
+    let mut agent = Process::start(&mut attach_by(agent, target.pid(), &file, &[]));
+    is_attached(&mut agent);
+    target.go_on();
+    let before = eventually("the OOM killer", || {
+        let before = calls(&file);
+        group.limit(group.usage().saturating_sub(2 << 20));
+        (!agent.runs()).then_some(before)
+    });
+    assert_eq!(agent.end().status.signal(), Some(Signal::KILL.as_raw()));
+    is_detached(&target);
+    detach(attach(target.pid(), &file, &[]));
+    let after = calls(&file);
+    is_whole(&file);
+    Account {
+        made: before.len() as u64,
+        rows: before.intersection(&after).count() as u64,
+        target: runs(&mut target),
+        file: "whole".to_owned(),
+        ..Account::default()
+    }
+}
+
+/// The wall clock is set back while calls arrive.
+fn clock_set_back(options: Options) -> Account {
+    let bench = Bench::new();
+    let file = bench.file();
+    let set_back = bench.path().join("set-back");
+    let seconds = options.lasts.as_secs() + 2;
+    let target = target(seconds);
+    let mut agent = attach_command(target.pid(), &file, &[]);
+    agent
+        .env("LD_PRELOAD", Build::release("clock").disabled().binary())
+        .env("CLOCK_BACK_WHILE", &set_back);
+    let scene = Scene::of(target, seconds, agent, &file);
+    scene.has_rows();
+    File::create(&set_back).expect("the folder is writable");
+    let lock = lock(&file);
+    sleep(options.lasts.max(Duration::from_secs(1)));
+    drop(lock);
+    let left = scene.end();
+    left.agent_ended_with(0);
+    let database = Database::open(&file);
+    // Events have the time of the clock: the one about the lock comes after the first ones.
+    let apart = "SELECT (max(at_unix_ns) - min(at_unix_ns)) / 1000000000 FROM agent_events";
+    assert!(database.number(apart) > 3000, "the clock went on");
+    let lasted = "SELECT (ended_unix_ns - started_unix_ns) / 1000000000 FROM sessions";
+    let lasted = database.number(lasted).cast_unsigned();
+    assert!((seconds..seconds + 60).contains(&lasted), "{lasted} s");
+    left.account(None)
 }
 
 /// Expects that the file is not damaged, and that its sums are those of its rows.
@@ -136,7 +267,9 @@ fn killed_while_spooling(_: Options) -> Account {
         (bytes > 1 << 20).then_some(())
     });
     let before = calls(&file);
-    kill(agent, &target);
+    agent.signal(Signal::KILL);
+    agent.end();
+    is_detached(&target);
     drop(lock);
     let said = recover(&file).join("\n");
     let spooled = said

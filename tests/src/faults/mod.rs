@@ -5,11 +5,14 @@
 //! lost. One file a family of cases.
 
 pub mod agent;
+pub mod around;
 pub mod file;
 pub mod fuse;
 pub mod mounts;
+pub mod panics;
 pub mod scene;
 pub mod store;
+pub mod target;
 
 use std::fmt::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -45,7 +48,15 @@ pub struct Case {
 
 /// Every case.
 pub fn cases() -> impl Iterator<Item = &'static Case> {
-    store::CASES.iter().chain(file::CASES).chain(agent::CASES)
+    let families = [
+        store::CASES,
+        file::CASES,
+        agent::CASES,
+        panics::CASES,
+        target::CASES,
+        around::CASES,
+    ];
+    families.into_iter().flatten()
 }
 
 /// What became of the calls of a case.
@@ -70,6 +81,17 @@ impl Account {
     /// Calls that are neither rows nor counted, or are there more than once.
     pub const fn unexplained(&self) -> u64 {
         self.made.abs_diff(self.rows + self.lost)
+    }
+
+    /// Both together.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            made: self.made + other.made,
+            rows: self.rows + other.rows,
+            lost: self.lost + other.lost,
+            ..other
+        }
     }
 
     /// Why it is not as it should be.

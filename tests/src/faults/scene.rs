@@ -41,7 +41,12 @@ pub struct Left {
 
 /// Starts a target that is to make calls for so many seconds, and waits for the word to begin.
 pub fn target(seconds: u64) -> Process {
-    let (rate, seconds) = (RATE.to_string(), seconds.to_string());
+    target_at(RATE, seconds)
+}
+
+/// The same at another rate.
+pub fn target_at(rate: u32, seconds: u64) -> Process {
+    let (rate, seconds) = (rate.to_string(), seconds.to_string());
     let arguments = ["--rate", &rate, "--seconds", &seconds];
     Process::ready_target(&Build::release("variants").binary(), &arguments)
 }
@@ -53,20 +58,32 @@ pub fn attach(pid: u32, file: &Path, options: &[&str]) -> Process {
     agent
 }
 
-fn attach_command(pid: u32, file: &Path, options: &[&str]) -> Command {
-    let mut command = Command::new(exoscope());
-    command
+/// `exoscope attach` to a process, as a command.
+pub fn attach_command(pid: u32, file: &Path, options: &[&str]) -> Command {
+    attach_by(Command::new(exoscope()), pid, file, options)
+}
+
+/// The same by another agent, or by one that is started in another way.
+pub fn attach_by(mut agent: Command, pid: u32, file: &Path, options: &[&str]) -> Command {
+    agent
         .args(["attach", "--pid", &pid.to_string(), "--output"])
         .arg(file)
         .args(options);
-    command
+    agent
 }
 
 impl Scene {
     /// Has a target make calls for so many seconds, captured into `file`.
     pub fn begin(file: &Path, options: &[&str], seconds: u64) -> Self {
-        let mut target = target(seconds);
-        let agent = attach(target.pid(), file, options);
+        let target = target(seconds);
+        let agent = attach_command(target.pid(), file, options);
+        Self::of(target, seconds, agent, file)
+    }
+
+    /// Has an agent attach to a target that waits, and lets that make its calls.
+    pub fn of(mut target: Process, seconds: u64, mut agent: Command, file: &Path) -> Self {
+        let mut agent = Process::start(&mut agent);
+        is_attached(&mut agent);
         target.go_on();
         Self {
             target,

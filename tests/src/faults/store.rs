@@ -217,7 +217,7 @@ fn to_the_end(options: Options) -> Account {
 }
 
 /// Holds the write lock of a file.
-fn lock(file: &Path) -> Connection {
+pub fn lock(file: &Path) -> Connection {
     let connection = Connection::open(file).expect("it is a database");
     let patience = connection.busy_timeout(Duration::from_secs(30));
     patience

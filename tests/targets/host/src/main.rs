@@ -6,7 +6,8 @@
 //! | `plugin::batch`, `plugin::step` | see the plugin: one batch a call, `--steps` steps each | ok, err |
 //!
 //! The plugin is loaded before `ready`, or with `--late` after it, with a pause `loaded` before the
-//! first call; with `--reload` it is unloaded and loaded again half-way.
+//! first call; with `--reload` it is unloaded and loaded again half-way, with `--reload-every N` before
+//! every Nth call but the first.
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -28,17 +29,20 @@ struct Plan {
     steps: u64,
     wait: bool,
     late: bool,
-    reload: bool,
+    /// Calls after which the plugin is unloaded and loaded again.
+    reload_every: Option<u64>,
 }
 
 impl Plan {
     fn parse(mut options: Options) -> Result<Self, String> {
+        let calls: u64 = options.value("--calls")?.unwrap_or(11);
+        let half_way = options.flag("--reload").then_some(calls.div_ceil(2));
         let plan = Self {
-            calls: options.value("--calls")?.unwrap_or(11),
+            calls,
             steps: options.value("--steps")?.unwrap_or(101),
             wait: options.flag("--wait-stdin"),
             late: options.flag("--late"),
-            reload: options.flag("--reload"),
+            reload_every: options.value("--reload-every")?.or(half_way),
             plugin: options.free("path of the plugin")?,
         };
         options.finish()?;
@@ -62,7 +66,7 @@ impl Plan {
         }
         let mut truth = Truth::default();
         for n in 0..self.calls {
-            if self.reload && n == self.calls / 2 {
+            if self.reloads_before(n) {
                 library
                     .close()
                     .map_err(|error| format!("can't unload the plugin: {}", reason(&error)))?;
@@ -75,6 +79,11 @@ impl Plan {
             gate::pause("done");
         }
         Ok(())
+    }
+
+    fn reloads_before(&self, n: u64) -> bool {
+        let every = self.reload_every.unwrap_or(0);
+        n > 0 && every > 0 && n.is_multiple_of(every)
     }
 
     /// Calls the plugin once.
