@@ -170,7 +170,8 @@
 //! # Fields
 //!
 //! `fields(…)` has the syntax of `tracing`: `a`, `%a`, `?a`, `self.b`, `a = expression`,
-//! `a.b = %expression`, `"any text" = ?expression`, `{ CONSTANT } = expression`.
+//! `a.b = %expression`, `"any text" = ?expression`, `{ CONSTANT } = expression`, and `display(…)` and
+//! `debug(…)` in expressions.
 //!
 //! ```
 //! #[exoscope::instrument(fields(user.id = id, name = %name.trim(), ?tags), ret)]
@@ -322,7 +323,8 @@ pub mod __private {
     pub use crate::iterator::{IteratorCall, kind_of_next, with_next, with_next_of};
     pub use crate::marker::{Function, Semaphores, abi, joined, joined_len};
     pub use crate::record::{
-        AsDebug, AsDisplay, RecordAsDebug, RecordAsDisplay, RecordNothing, RecordTyped,
+        AsDebug, AsDisplay, RecordAsDebug, RecordAsDisplay, RecordNothing, RecordTyped, debug,
+        display,
     };
     pub use crate::returned::{PartInOk, PartWhole, RecordOption, Returned};
     #[cfg(feature = "stream")]

@@ -8,7 +8,7 @@
 use core::any::type_name;
 use core::error::Error;
 use core::ffi::CStr;
-use core::fmt::{Arguments, Debug, Display};
+use core::fmt::{self, Arguments, Debug, Display};
 use core::num::{NonZero, Saturating, Wrapping};
 use std::borrow::Cow;
 use std::ffi::{CString, OsStr, OsString};
@@ -43,6 +43,34 @@ pub struct AsDisplay;
 /// Recorder of everything else: it is left out.
 #[derive(Clone, Copy)]
 pub struct LeftOut;
+
+/// What `Display` writes, where `Debug` is asked for.
+pub struct Shown<T>(T);
+
+impl<T: Display> Debug for Shown<T> {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Display::fmt(&self.0, to)
+    }
+}
+
+/// What `Debug` writes.
+pub struct Debugged<T>(T);
+
+impl<T: Debug> Debug for Debugged<T> {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(to)
+    }
+}
+
+/// A field's value as `Display` writes it: `tracing` has such a function in scope where fields are.
+pub fn display<T: Display>(value: T) -> Shown<T> {
+    Shown(value)
+}
+
+/// A field's value as `Debug` writes it, as [`display`].
+pub fn debug<T: Debug>(value: T) -> Debugged<T> {
+    Debugged(value)
+}
 
 /// Name of the type that stands in `tracing` for a value that is recorded later.
 const EMPTY: &str = "tracing_core::field::Empty";

@@ -242,6 +242,26 @@ fn arguments_are_taken_by_name() {
 }
 
 #[test]
+fn what_tracing_has_in_scope_for_values_is_in_scope() {
+    #[instrument(fields(shown = display(USER), debugged = Some(debug("text")), other = tests::debug(1)))]
+    fn called() {}
+    #[instrument(args(display), fields(len = display(1).len()))]
+    fn bound(display: fn(u32) -> &'static str) {
+        let _ = display;
+    }
+    mod tests {
+        pub fn debug(number: u32) -> u32 {
+            number + 1
+        }
+    }
+    assert_eq!(
+        fields(called),
+        ["shown=ada", "debugged=Some(\"text\")", "other=2_u"]
+    );
+    assert!(fields(|| bound(|_| "abc")).contains(&"len=3_u".to_owned()));
+}
+
+#[test]
 fn arguments_without_bounds_are_left_out() {
     #[instrument(args(shown, any))]
     fn generic<T: Debug, U>(shown: T, any: U) -> (T, U) {

@@ -206,6 +206,8 @@ mod fields {
             nothing = None::<u32>,
             display = tracing::field::display(first),
             debug = tracing::field::debug(second),
+            shown = display(&first),
+            debugged = debug(second),
             Self = std::any::type_name::<Request>(),
         ),
     )]

@@ -1,6 +1,6 @@
 //! The statement that captures fields and arguments, while somebody wants them.
 
-use proc_macro2::{Ident, Span, TokenStream};
+use proc_macro2::{Delimiter, Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote, quote_spanned};
 use syn::ext::IdentExt;
 use syn::punctuated::Punctuated;
@@ -25,7 +25,12 @@ pub struct Fields {
     /// Arguments that can be copied and that a value mentions. A reference to one would keep it in
     /// memory where nobody looks too.
     copied: Vec<Ident>,
+    /// Functions of `tracing` that values call.
+    called: Vec<Ident>,
 }
+
+/// The functions that values call without a path: the macros of `tracing` have them in scope.
+const CALLED: [&str; 2] = ["debug", "display"];
 
 impl Fields {
     /// The fields that the options ask for.
@@ -44,8 +49,15 @@ impl Fields {
             captured.extend(field.captured(&arguments)?);
         }
         let values = captured.iter().map(|field| field.value.clone());
-        let copied = arguments.copied_in(&values.collect());
-        Ok(Self { captured, copied })
+        let values: TokenStream = values.collect();
+        let mut called = Vec::new();
+        collect_called(values.clone(), &mut called);
+        called.retain(|name| !arguments.binds(name));
+        Ok(Self {
+            captured,
+            copied: arguments.copied_in(&values),
+            called,
+        })
     }
 
     /// What the values are, for a function in which they can not be captured.
@@ -61,15 +73,40 @@ impl Fields {
         if self.captured.is_empty() {
             return TokenStream::new();
         }
-        let copied = &self.copied;
+        let Self { copied, called, .. } = self;
         let fields = Ident::new("fields", Span::mixed_site());
         let captured = self.captured.iter().map(|field| field.add_to(&fields));
         quote! {
             if <__ExoscopeFunction as ::exoscope::__private::Function>::fields_wanted() {
                 #(let #copied = #copied;)*
+                #(
+                    #[allow(unused_imports)]
+                    use ::exoscope::__private::#called;
+                )*
                 ::exoscope::__private::capture(__ExoscopeFunction, |#fields| { #(#captured)* });
             }
         }
+    }
+}
+
+/// Collects which of [`CALLED`] the tokens call, each once.
+fn collect_called(tokens: TokenStream, called: &mut Vec<Ident>) {
+    let mut before = None;
+    for token in tokens {
+        if let TokenTree::Group(group) = &token {
+            if let Some(name) = before
+                && group.delimiter() == Delimiter::Parenthesis
+                && CALLED.iter().any(|known| name == known)
+                && !called.contains(&name)
+            {
+                called.push(name);
+            }
+            collect_called(group.stream(), called);
+        }
+        before = match token {
+            TokenTree::Ident(name) => Some(name),
+            _ => None,
+        };
     }
 }
 

@@ -44,6 +44,8 @@ pub mod forms {
         sum = a + 1,
         shown = %user.name,
         debugged = ?user.name,
+        called = display(a + 1),
+        called_too = debug(user.name),
         nested.name.of.r#type = true,
         "quoted name" = "text",
         { NAME } = 1.5,
@@ -61,7 +63,8 @@ pub mod forms {
 
     case!(run => [ok("all").fields(concat!(
         r#"{"a":1,"user":"User { id: 7, name: \"ada\" }","user.name":"ada","sum":2,"#,
-        r#""shown":"ada","debugged":"\"ada\"","nested.name.of.type":true,"quoted name":"text","#,
+        r#""shown":"ada","debugged":"\"ada\"","called":"2","#,
+        r#""called_too":"\"ada\"","nested.name.of.type":true,"quoted name":"text","#,
         r#""constant":1.5}"#,
     ))]);
 }
