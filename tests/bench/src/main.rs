@@ -43,8 +43,8 @@ pub struct Args {
     /// What the random numbers of the stress begin with.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Only the groups whose name contains this: calls, attaching, sustained, stats, switches, stored;
-    /// or stress, which is not measured unless it is named.
+    /// Only the groups whose name contains this: calls, attaching, sustained, stats, programs,
+    /// slowdown, switches, bytes, reports; or stress, which is not measured unless it is named.
     #[arg(long, default_value = "")]
     only: String,
     /// Millions of calls in the file that reports are made of.
@@ -61,13 +61,16 @@ const SETTLE: Duration = Duration::from_millis(100);
 fn main() -> Result<()> {
     let args = Args::parse();
     let mut report = Report::default();
-    let groups: [(&str, Measure); 7] = [
+    let groups: [(&str, Measure); 10] = [
         ("calls", calls::measure),
         ("attaching", attaching::measure),
         ("sustained", sustained::measure),
         ("stats", stats::measure),
+        ("programs", stats::programs),
+        ("slowdown", stats::slowdown),
         ("switches", switches::measure),
-        ("stored", stored::measure),
+        ("bytes", stored::bytes),
+        ("reports", stored::reports),
         ("stress", stress::measure),
     ];
     for (name, measure) in groups {

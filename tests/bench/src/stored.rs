@@ -41,62 +41,63 @@ enum Known {
     Polls,
 }
 
-/// Measures both.
-pub fn measure(args: &Args, report: &mut Report) -> Result<()> {
+/// Measures the bytes of a call.
+pub fn bytes(args: &Args, report: &mut Report) -> Result<()> {
     let folder = tempfile::tempdir()?;
     report.group(&format!("bytes of the file per call, of {COUNTED} calls"));
+    let no_stats: &[&str] = &["--call-stats", "none"];
     for (name, function, options, bound) in [
+        ("times and outcome", "marked", no_stats, Some(BYTES_BOUND)),
         (
-            "times and outcome",
-            "marked",
-            &["--call-stats", "none"][..],
-            BYTES_BOUND,
-        ),
-        (
-            "times and outcome, a Result",
+            "… and messages, where half of them fail",
             "marked_err",
-            &["--call-stats", "none"],
-            BYTES_BOUND,
+            no_stats,
+            None,
         ),
-        ("all call stats", "marked", &[], STATS_BYTES_BOUND),
+        ("all call stats", "marked", &[], Some(STATS_BYTES_BOUND)),
     ] {
-        let output = folder.path().join("captured.db");
+        let output = folder.path().join(format!("{name}.db"));
         capture(args, function, options, &output)?;
-        report.add(
-            name,
-            bytes_per_call(&output, COUNTED)?,
-            "bytes",
-            Some(bound),
-        );
-        std::fs::remove_file(&output)?;
+        report.add(name, bytes_per_call(&output)?, "bytes", bound);
     }
     let output = folder.path().join("figures.db");
     fill(&output, COUNTED, Known::Figures)?;
-    let bytes = bytes_per_call(&output, COUNTED)?;
+    let name = "all call stats, none of them 0";
     report.add(
-        "all call stats, none of them 0",
-        bytes,
+        name,
+        bytes_per_call(&output)?,
         "bytes",
         Some(STATS_BYTES_BOUND),
     );
+    Ok(())
+}
 
-    report.group(&format!("seconds, of {} million calls", args.millions));
-    for (what, known) in [
-        ("", Known::Times),
-        (", with stats", Known::Figures),
-        (", with polls", Known::Polls),
-    ] {
+/// Measures the time of reports.
+pub fn reports(args: &Args, report: &mut Report) -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    report.group(&format!(
+        "seconds, of {} million calls of {FUNCTIONS} functions",
+        args.millions
+    ));
+    let (bound, kinds): (f64, &[(Known, &[&str])]) = if args.millions <= 10 {
+        let tree_too = (Known::Times, &["report", "tree"][..]);
+        (REPORT_BOUND, &[tree_too, (Known::Polls, &["report"])])
+    } else {
+        (LARGE_REPORT_BOUND, &[(Known::Times, &["report"])])
+    };
+    for &(known, commands) in kinds {
         let output = folder.path().join("report.db");
         fill(&output, u64::from(args.millions) * 1_000_000, known)?;
-        for command in ["report", "tree", "errors"] {
-            let bound = match command {
-                "report" if args.millions <= 10 => Some(REPORT_BOUND),
-                "report" => Some(LARGE_REPORT_BOUND),
-                _ => None,
-            };
+        for command in commands {
             let times = (0..args.rounds).map(|_| seconds(args, command, &output));
             let times: Vec<f64> = times.collect::<Result<_>>()?;
-            report.add_median(&format!("exoscope {command}{what}"), &times, "s", bound);
+            let with = if known == Known::Polls {
+                ", with stats and polls"
+            } else {
+                ""
+            };
+            let bound = (*command == "report").then_some(bound);
+            report.add_median(&format!("exoscope {command}{with}"), &times, "s", bound);
         }
         std::fs::remove_file(&output)?;
     }
@@ -113,8 +114,8 @@ fn capture(args: &Args, function: &str, options: &[&str], output: &Path) -> Resu
     Ok(())
 }
 
-fn bytes_per_call(file: &Path, calls: u64) -> Result<f64> {
-    Ok(file.metadata()?.len() as f64 / calls as f64)
+fn bytes_per_call(file: &Path) -> Result<f64> {
+    Ok(file.metadata()?.len() as f64 / COUNTED as f64)
 }
 
 /// Seconds that a command takes about a file.
