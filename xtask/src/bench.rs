@@ -19,7 +19,7 @@ pub struct Args {
     /// Print the figures to standard output as JSON.
     #[arg(long)]
     json: bool,
-    /// Passed on to the benchmark program: --rounds, --seconds, --only.
+    /// Passed on to the benchmark program: --rounds, --seconds, --millions, --only.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     rest: Vec<String>,
 }
