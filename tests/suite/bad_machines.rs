@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::unix::process::CommandExt as _;
+use std::path::Path;
 use std::process::Command;
 
 use exoscope_tests::agent::{Bench, detach, is_attached};
@@ -15,6 +16,7 @@ use seccompiler::{
 };
 
 use crate::VARIANTS;
+use crate::call_stats::COLUMNS;
 use crate::refusal::{self, says};
 
 /// Number of the system call `bpf` on x86-64.
@@ -172,6 +174,44 @@ fn capabilities_without_sys_admin_are_enough() {
     target.ends_well();
 }
 
+/// An agent for which `file` describes the types of the kernel.
+fn with_types(file: &Path) -> impl Fn(Command) -> Command {
+    let shown = format!(
+        r#"mount --bind "{}" /sys/kernel/btf/vmlinux && exec "$0" "$@""#,
+        file.display()
+    );
+    move |command| under(&["unshare", "--mount", "sh", "-c", &shown], &command)
+}
+
+/// Captures all calls of a target with an agent on a machine that `lack` makes; gives back what the agent
+/// said once it was attached.
+fn captured(bench: &Bench, lack: impl Fn(Command) -> Command) -> Vec<String> {
+    let mut target = Process::ready_target(&VARIANTS.binary(), &["--calls", "7"]);
+    let mut agent = Process::start(&mut lack(bench.attach_command(target.pid(), &[])));
+    is_attached(&mut agent);
+    target.go_on();
+    let truth = Calls::told(&target.pauses_at("done"), target.pid());
+    let end = detach(agent);
+    bench.database().holds(&truth);
+    target.ends_well();
+    end.stderr
+}
+
+/// What the agent noted about a thing.
+fn noted(bench: &Bench, kind: &str) -> Vec<String> {
+    let sql = format!("SELECT message FROM agent_events WHERE kind = '{kind}'");
+    let rows = bench.database().rows(&sql).into_iter();
+    rows.flatten().collect()
+}
+
+/// Columns of `calls` that are known of any call.
+fn known(bench: &Bench) -> Vec<&'static str> {
+    let database = bench.database();
+    let known = |column: &&str| database.number(&format!("SELECT count({column}) FROM calls")) > 0;
+    let columns = COLUMNS.map(|(column, _)| column);
+    columns.into_iter().filter(known).collect()
+}
+
 #[test]
 fn a_kernel_without_btf_captures() {
     const HIDE: &str = r#"mount -t tmpfs none /sys/kernel/btf && exec "$0" "$@""#;
@@ -180,12 +220,76 @@ fn a_kernel_without_btf_captures() {
     assert!(works && text.contains("without  btf"), "{text}");
 
     let bench = Bench::new();
-    let mut target = Process::ready_target(&VARIANTS.binary(), &["--calls", "7"]);
-    let mut agent = Process::start(&mut lack(bench.attach_command(target.pid(), &[])));
-    is_attached(&mut agent);
-    target.go_on();
-    let truth = Calls::told(&target.pauses_at("done"), target.pid());
-    detach(agent);
-    bench.database().holds(&truth);
-    target.ends_well();
+    let said = captured(&bench, lack);
+    assert_eq!(known(&bench), [""; 0]);
+    // One sentence for all that one thing takes away.
+    let lacks = "calls are captured without time on a CPU, waiting for one, and blocked, page faults, \
+                 change of resident memory, switches to other threads: can't read \
+                 /sys/kernel/btf/vmlinux (No such file or directory (os error 2)); a kernel with \
+                 CONFIG_DEBUG_INFO_BTF has it";
+    assert_eq!(noted(&bench, "call_stats"), [lacks]);
+    let warnings = said
+        .iter()
+        .filter(|line| line.contains("are captured without"));
+    assert_eq!(
+        warnings.collect::<Vec<_>>(),
+        [&format!("exoscope: warning: {lacks}")]
+    );
+    // Of threads and the process, another source tells.
+    let sources = "SELECT DISTINCT source, threads > 0, rss_bytes > 0 FROM process_stats";
+    assert_eq!(bench.database().rows(sources), [["procfs", "1", "1"]]);
+    let threads = "SELECT count(*) > 0 FROM thread_stats WHERE cpu_ns IS NOT NULL";
+    assert_eq!(bench.database().number(threads), 1);
+    let stats = noted(&bench, "stats");
+    let lacks = "kernel can't tell of threads, CPU time, faults and switches: can't read \
+                 /sys/kernel/btf/vmlinux";
+    let lacking = stats.iter().filter(|line| line.starts_with(lacks));
+    assert_eq!(lacking.count(), 1, "{stats:#?}");
+}
+
+#[test]
+fn a_kernel_without_the_tracepoint_of_its_scheduler_captures() {
+    const NAME: &[u8] = b"\0btf_trace_sched_switch\0";
+    let bench = Bench::new();
+    let mut types = std::fs::read("/sys/kernel/btf/vmlinux").expect("this kernel has BTF");
+    let named = types.windows(NAME.len()).position(|name| name == NAME);
+    types[named.expect("the kernel has a scheduler") + 1] = b'x';
+    let file = bench.path().join("types");
+    std::fs::write(&file, types).expect("the folder is writable");
+
+    let said = captured(&bench, with_types(&file));
+    let rest = [
+        "minor_faults",
+        "major_faults",
+        "rss_delta_bytes",
+        "voluntary_switches",
+        "involuntary_switches",
+    ];
+    assert_eq!(known(&bench), rest);
+    let lacks = "calls are captured without time on a CPU, waiting for one, and blocked: the kernel has \
+                 no type btf_trace_sched_switch";
+    assert_eq!(noted(&bench, "call_stats"), [lacks]);
+    says(&said.join("\n"), &[lacks]);
+    let (text, works) = doctor(with_types(&file));
+    assert!(works && text.contains("without  call cpu"), "{text}");
+}
+
+#[test]
+fn a_machine_without_iterators_and_proc_files_has_rows_of_what_is_left() {
+    const HIDE: &str = r#"mount --bind /proc/1/fd /proc/pressure && exec "$0" "$@""#;
+    let lack = |command: Command| {
+        without_iterators(under(&["unshare", "--mount", "sh", "-c", HIDE], &command))
+    };
+    let bench = Bench::new();
+    captured(&bench, lack);
+    let known = "SELECT DISTINCT source, threads > 0, cpu_pressure_some_ns FROM process_stats";
+    assert_eq!(bench.database().rows(known), [["procfs", "1", "-"]]);
+    let stats = noted(&bench, "stats").join("\n");
+    says(
+        &stats,
+        &[
+            "kernel can't tell of threads, CPU time, faults and switches: ",
+            "procfs can't tell of pressure of the machine: can't open /proc/pressure/",
+        ],
+    );
 }

@@ -34,7 +34,7 @@ const UNSTEADY: usize = 2;
 type Pair = (Observed, Row);
 
 /// The columns, and what `--call-stats` calls them.
-const COLUMNS: [(&str, &str); 8] = [
+pub const COLUMNS: [(&str, &str); 8] = [
     ("cpu_ns", "cpu"),
     ("runqueue_ns", "cpu"),
     ("blocked_ns", "cpu"),
@@ -318,8 +318,11 @@ fn each_stat_is_switched_off_by_itself() {
         let database = bench.database();
         for (column, stat) in COLUMNS {
             let known = database.number(&format!("SELECT count({column}) FROM calls"));
-            let expected = if left.contains(stat) { 3 } else { 0 };
-            assert_eq!(known, expected, "{column} with --call-stats {chosen}");
+            assert_eq!(
+                known > 0,
+                left.contains(stat),
+                "{column} with --call-stats {chosen}"
+            );
         }
     }
 }

@@ -359,11 +359,17 @@ impl<'a> Session<'a> {
     }
 
     /// Says and records what the kernel can't tell of calls.
+    /// Says what the kernel can't tell of calls: one sentence a reason.
     fn tell_lacking(&self) {
-        let lacking = self.engine.attachment.lacking().iter();
-        let events = lacking.map(|(stat, why)| {
-            let what = stat.what();
-            let sentence = format!("calls are captured without {what}: {why}");
+        let mut reasons: Vec<(&str, Vec<&str>)> = Vec::new();
+        for (stat, why) in self.engine.attachment.lacking() {
+            match reasons.iter_mut().find(|(reason, _)| reason == why) {
+                Some((_, stats)) => stats.push(stat.what()),
+                None => reasons.push((why, vec![stat.what()])),
+            }
+        }
+        let events = reasons.into_iter().map(|(why, stats)| {
+            let sentence = format!("calls are captured without {}: {why}", stats.join(", "));
             self.say(&format!("warning: {sentence}"));
             AgentEvent::now(Level::Warning, "call_stats", sentence)
         });
