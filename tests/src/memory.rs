@@ -69,7 +69,8 @@ fn mapping(line: &str) -> Option<Mapping> {
         offset: number(offset)?,
         writable: flags.contains('w'),
         executable: flags.contains('x'),
-        file: words.nth(2)?.into(),
+        // It may hold spaces: ` (deleted)` where another file has got its name.
+        file: line[line.find('/')?..].into(),
     })
 }
 
