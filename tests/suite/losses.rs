@@ -58,6 +58,16 @@ fn what_a_full_ring_loses_is_counted_exactly() {
     );
     assert_eq!(database.functions(), database.calls_where("true"));
     target.ends_well();
+
+    let file = bench.file();
+    let file = file.to_str().expect("a temporary folder's path is UTF-8");
+    let said = agent::command(&["doctor", file]);
+    assert_eq!(said.status.code(), Some(3), "{:#?}", said.stderr);
+    let rings = said
+        .stdout
+        .iter()
+        .find(|line| line.starts_with("lost     rings"));
+    assert!(rings.is_some(), "{:#?}", said.stdout);
 }
 
 #[test]

@@ -1,32 +1,59 @@
-//! `exoscope doctor`: what works on this machine.
+//! `exoscope doctor`: what works on this machine, or what a file lacks.
 
 use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Parser;
 use serde_json::json;
 
-use super::{FAILED, printed};
+use super::{FAILED, LOST, printed};
 use crate::kernel_types::KernelTypes;
 use crate::preflight::checks::{self, Check};
 use crate::preflight::self_test::{SelfTest, Trial};
 use crate::preflight::sources::{self, Offer};
+use crate::report;
 use crate::stats::source::NULL;
 
 /// Options of `exoscope doctor`.
 #[derive(Debug, Parser)]
 pub struct Args {
+    /// A file, finished or being written: say what was lost in it, why, and what to change.
+    #[arg(value_name = "FILE")]
+    file: Option<PathBuf>,
     /// Print JSON.
     #[arg(long)]
     json: bool,
 }
 
-/// Prints every check and the self-test; exit status 1 where capture can't work.
+/// Prints what works on this machine, or what a file lacks.
 ///
 /// # Errors
-/// Where standard output is broken.
+/// Where standard output is broken, or the file can't be read.
 pub fn doctor(args: &Args) -> Result<ExitCode> {
+    match &args.file {
+        Some(file) => examine_file(file, args.json),
+        None => examine_machine(args.json),
+    }
+}
+
+/// Prints what a file lacks; exit status 3 where something is missing.
+fn examine_file(file: &Path, json: bool) -> Result<ExitCode> {
+    let mut complete = true;
+    let printed = printed(|out| {
+        complete = report::diagnose(file, json, out)?;
+        Ok(())
+    })?;
+    Ok(if complete {
+        printed
+    } else {
+        ExitCode::from(LOST)
+    })
+}
+
+/// Prints every check and the self-test; exit status 1 where capture can't work.
+fn examine_machine(json: bool) -> Result<ExitCode> {
     // Several checks look at them; that they can't be read, one of these says.
     let _types = KernelTypes::of_this_kernel();
     let mut checks = checks::all();
@@ -42,7 +69,7 @@ pub fn doctor(args: &Args) -> Result<ExitCode> {
         matches!(&self_test, Some(Ok(test)) if test.trials.iter().any(|t| t.result.is_ok()));
     let offers = sources::offers();
     printed(|out| {
-        if args.json {
+        if json {
             print_json(out, &checks, self_test.as_ref(), &offers, works)
         } else {
             print_text(out, &checks, self_test.as_ref(), &offers, works)

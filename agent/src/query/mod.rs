@@ -24,8 +24,8 @@ use crate::store::file::check_version;
 use crate::store::schema::APPLICATION_ID;
 use filter::CallFilter;
 use rows::{
-    CallRow, CompletenessRow, DiedRow, ErrorRow, InFlightRow, PollsRow, ProcessStatsRow,
-    SessionRow, UnmatchedRow,
+    CallRow, CompletenessRow, DiedRow, ErrorRow, InFlightRow, LossRow, LostCallsRow, PollsRow,
+    ProcessStatsRow, SessionRow, UnmatchedRow, WarningRow,
 };
 
 /// How long a read waits for a lock; readers wait only while a log is being recovered.
@@ -133,6 +133,45 @@ impl Database {
             CompletenessRow::COLUMNS
         );
         self.select(&sql, [], CompletenessRow::read)
+    }
+
+    /// What the kernel could not hand on.
+    pub fn losses(&self) -> Result<LossRow> {
+        let sql = format!(
+            "SELECT {} FROM (
+               SELECT coalesce(sum(lost_ring), 0) AS lost_ring, coalesce(sum(lost_table), 0) AS lost_table,
+                 coalesce(sum(unmatched), 0) AS unmatched, coalesce(sum(replaced), 0) AS replaced,
+                 coalesce(sum(lost_detail), 0) AS lost_detail, coalesce(sum(lost_fields), 0) AS lost_fields
+               FROM kernel_count),
+             (SELECT coalesce(sum(lost_links), 0) AS lost_links, coalesce(sum(lost_panics), 0) AS lost_panics
+              FROM session)",
+            LossRow::COLUMNS
+        );
+        let rows = self.select(&sql, [], LossRow::read)?;
+        Ok(rows.into_iter().next().unwrap_or_default())
+    }
+
+    /// Calls that were lost within the agent, by the reason, the most first.
+    pub fn lost_calls(&self) -> Result<Vec<LostCallsRow>> {
+        let sql = format!(
+            "SELECT {} FROM (SELECT reason, sum(calls) AS calls FROM lost_calls GROUP BY reason)
+             ORDER BY calls DESC, reason",
+            LostCallsRow::COLUMNS
+        );
+        self.select(&sql, [], LostCallsRow::read)
+    }
+
+    /// What the agent warned of, in the order of the first of each kind.
+    pub fn warnings(&self) -> Result<Vec<WarningRow>> {
+        // Beside `min`, SQLite gives the columns of the row that has it.
+        let sql = format!(
+            "SELECT {} FROM (
+               SELECT level, kind, message, count(*) AS count, min(at_unix_ns) AS first_unix_ns
+               FROM agent_events WHERE level <> 'info' GROUP BY level, kind)
+             ORDER BY first_unix_ns, level, kind",
+            WarningRow::COLUMNS
+        );
+        self.select(&sql, [], WarningRow::read)
     }
 
     /// The errors by where they began, the most frequent first.

@@ -339,3 +339,50 @@ row! {
         cgroup_memory_limit_bytes: Option<i64>,
     }
 }
+
+row! {
+    /// What the kernel could not hand on, of all sessions.
+    #[derive(Default)]
+    LossRow {
+        /// Records of calls for which the ring had no room.
+        lost_ring: i64,
+        /// Calls that were not followed: the table of open calls was full.
+        lost_table: i64,
+        /// Ends of calls that began before the session.
+        unmatched: i64,
+        /// Calls whose end was never seen.
+        replaced: i64,
+        /// Messages of errors.
+        lost_detail: i64,
+        /// Calls whose fields are not there.
+        lost_fields: i64,
+        /// Links between calls and what they started.
+        lost_links: i64,
+        /// Messages of panics.
+        lost_panics: i64,
+    }
+}
+
+row! {
+    /// Calls that reached the agent and were lost there.
+    LostCallsRow {
+        /// Why.
+        reason: String,
+        /// How many.
+        calls: i64,
+    }
+}
+
+row! {
+    /// What the agent warned of.
+    WarningRow {
+        /// `warning`, or `error` where data was lost.
+        level: String,
+        /// One word, stable.
+        kind: String,
+        /// The first message of its kind.
+        message: String,
+        /// How many there are of its kind.
+        count: i64,
+    }
+}

@@ -4,6 +4,7 @@
 //! sequences, which whoever owns the stream takes out where they are not wanted.
 
 mod calls;
+mod diagnosis;
 mod errors;
 pub mod human;
 mod in_flight;
@@ -20,6 +21,7 @@ use anyhow::Result;
 use serde::Serialize;
 
 pub use calls::{CallsArgs, calls};
+pub use diagnosis::diagnose;
 pub use errors::{ErrorsArgs, errors};
 pub use in_flight::{InFlightArgs, in_flight, print_in_flight};
 pub use summary::{ReportArgs, cut_stacks, report};

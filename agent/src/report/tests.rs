@@ -7,7 +7,9 @@ use exoscope_abi::Outcome;
 use serde_json::Value;
 
 use super::*;
-use crate::event::{Call, ErrorDetail, Function, FunctionCounts, OpenCall};
+use crate::event::{
+    AgentEvent, Call, ErrorDetail, Function, FunctionCounts, Level as EventLevel, OpenCall,
+};
 use crate::stats::sample::{Figures, Name, Snapshot, Switches, ThreadStep};
 use crate::store::tests::{
     BEGIN_NS, call, calls as batch_of, counts, end, folder, open_call, store,
@@ -410,4 +412,86 @@ fn the_tree_can_be_cut_by_depth_and_share() {
     );
     let none = printed(&path, "tree --depth 0");
     assert!(none.contains("no call is in this file, or all were left out"));
+}
+
+/// What `exoscope doctor FILE` prints, and whether nothing is missing.
+fn diagnosed(path: &Path) -> (String, bool) {
+    let mut out = Vec::new();
+    let complete = diagnose(path, false, &mut out).unwrap();
+    (String::from_utf8(out).unwrap(), complete)
+}
+
+#[test]
+fn a_file_that_lacks_nothing_is_said_to() {
+    let (_folder, path) = folder();
+    finished(&path, 0);
+    let expected = "\
+ok       sessions       1 session; the target exited with status 3
+ok       calls          each of 1,001 calls counted in the kernel is accounted for
+
+nothing is missing in this file
+";
+    assert_eq!(diagnosed(&path), (expected.to_owned(), true));
+}
+
+#[test]
+fn each_loss_is_told_with_its_cause_and_what_to_change() {
+    let (_folder, path) = folder();
+    let mut store = store(&path);
+    let lossy = FunctionCounts {
+        lost_ring: 5,
+        lost_table: 1,
+        unmatched: 2,
+        lost_detail: 3,
+        lost_fields: 4,
+        replaced: 1,
+        ..counts(0, 7)
+    };
+    let mut batch = batch_of(vec![call(1, None, 0, Outcome::Ok)]);
+    batch.counts = Some(vec![lossy]);
+    batch.events = ["first\x1b", "second"]
+        .map(|text| AgentEvent::now(EventLevel::Warning, "spool", text.into()))
+        .into();
+    store.write(&batch).unwrap();
+    store
+        .record(&[], &[(9, "the spool was full".into())])
+        .unwrap();
+    store.finish(&end()).unwrap();
+    let (said, complete) = diagnosed(&path);
+    assert!(!complete);
+    let lines: Vec<_> = said.lines().filter(|line| !line.starts_with(' ')).collect();
+    assert_eq!(
+        lines[1..],
+        [
+            "lost     calls          6 of 7 calls counted in the kernel are not in this file",
+            "lost     rings          5 records of calls found no room: calls ended faster than the agent read",
+            "lost     open calls     1 call was not followed: too many were open at once",
+            "note     ends           1 call has an end that was never seen, and the outcome `unfinished`",
+            "note     beginnings     2 calls had begun before the session: their ends are in `unmatched_exits`",
+            "lost     messages       3 messages of errors found no room",
+            "lost     fields         the fields of 4 calls found no room",
+            "lost     store          9 calls lost within the agent: the spool was full",
+            "note     agent          spool: first\\u{1b} (and 1 more of this kind: see the view `agent_events`)",
+            "",
+            "something is missing in this file",
+        ]
+    );
+    assert!(said.contains("\n                        give the rings more room with --ring-size"));
+}
+
+#[test]
+fn a_session_without_an_end_is_no_loss_and_can_be_finished() {
+    let (_folder, path) = folder();
+    let mut store = store(&path);
+    let mut batch = batch_of(vec![call(1, None, 0, Outcome::Ok)]);
+    batch.counts = Some(vec![counts(0, 3)]);
+    store.write(&batch).unwrap();
+    let (said, complete) = diagnosed(&path);
+    assert!(complete, "{said}");
+    assert!(said.starts_with("note     sessions       1 session; session 1 has no end"));
+    assert!(
+        said.contains(&format!("`exoscope recover {}`", path.display())),
+        "{said}"
+    );
+    assert!(said.contains("2 of 3 calls counted in the kernel are not in this file\n"));
 }

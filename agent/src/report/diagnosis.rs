@@ -1,0 +1,292 @@
+//! `exoscope doctor FILE`: what a file lacks, why, and what to change.
+
+use std::io::{BufWriter, Write};
+use std::path::Path;
+
+use anyhow::Result;
+use serde::Serialize;
+
+use super::human::{count, counted, printable};
+use super::summary::cut_stacks;
+use super::write_json;
+use crate::query::rows::{CompletenessRow, LossRow, LostCallsRow, SessionRow, WarningRow};
+use crate::query::{Database, open_readonly};
+
+/// How bad a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Level {
+    /// As it should be.
+    Ok,
+    /// Worth knowing; nothing is lost.
+    Note,
+    /// Something that should be in the file is not.
+    Lost,
+}
+
+/// One thing about a file.
+#[derive(Debug, Serialize)]
+struct Finding {
+    level: Level,
+    /// What it is about, in one or two words.
+    about: &'static str,
+    /// What was found, and why.
+    found: String,
+    /// What to change; `None` where there is nothing to do.
+    remedy: Option<String>,
+}
+
+/// All that is to be said of a file; its JSON.
+#[derive(Debug, Serialize)]
+struct Diagnosis {
+    /// Nothing that should be in the file is missing.
+    complete: bool,
+    findings: Vec<Finding>,
+}
+
+/// More room in the rings, or less to put there.
+const FEWER_RECORDS: &str = "give the rings more room with --ring-size, or capture less: fewer functions with --functions \
+     and --exclude, --call-stats none, or --capture exits";
+
+/// Prints what a file lacks, why, and what to change. Gives whether nothing is missing.
+///
+/// # Errors
+/// Where the file can't be read or `out` can't be written.
+pub fn diagnose(file: &Path, json: bool, out: &mut dyn Write) -> Result<bool> {
+    let diagnosis = Diagnosis::of(&open_readonly(file)?, file)?;
+    let mut out = BufWriter::new(out);
+    if json {
+        write_json(&diagnosis, &mut out)?;
+    } else {
+        diagnosis.print(&mut out)?;
+    }
+    out.flush()?;
+    Ok(diagnosis.complete)
+}
+
+impl Diagnosis {
+    fn of(database: &Database, file: &Path) -> Result<Self> {
+        let completeness = database.completeness()?;
+        let sessions = database.sessions()?;
+        let live = sessions.iter().any(|session| session.end_reason.is_none());
+        let mut findings = vec![of_sessions(&sessions, file), of_calls(&completeness, live)];
+        findings.extend(of_losses(&database.losses()?));
+        findings.extend(database.lost_calls()?.iter().map(of_lost_calls));
+        if let Some(found) = cut_stacks(&database.sampling()?) {
+            findings.push(note("stacks", found, None));
+        }
+        findings.extend(database.warnings()?.iter().map(of_warning));
+        Ok(Self {
+            complete: !findings.iter().any(|finding| finding.level == Level::Lost),
+            findings,
+        })
+    }
+
+    fn print(&self, out: &mut dyn Write) -> Result<()> {
+        for finding in &self.findings {
+            let level = match finding.level {
+                Level::Ok => "ok",
+                Level::Note => "note",
+                Level::Lost => "lost",
+            };
+            writeln!(out, "{level:8} {:14} {}", finding.about, finding.found)?;
+            if let Some(remedy) = &finding.remedy {
+                writeln!(out, "{:23} {remedy}", "")?;
+            }
+        }
+        let verdict = if self.complete {
+            "nothing is missing in this file"
+        } else {
+            "something is missing in this file"
+        };
+        Ok(writeln!(out, "\n{verdict}")?)
+    }
+}
+
+fn note(about: &'static str, found: String, remedy: Option<&str>) -> Finding {
+    Finding {
+        level: Level::Note,
+        about,
+        found,
+        remedy: remedy.map(str::to_owned),
+    }
+}
+
+fn lost(about: &'static str, found: String, remedy: &str) -> Finding {
+    Finding {
+        level: Level::Lost,
+        about,
+        found,
+        remedy: Some(remedy.to_owned()),
+    }
+}
+
+/// How many sessions there are, and whether all have ended.
+fn of_sessions(sessions: &[SessionRow], file: &Path) -> Finding {
+    let all = counted(sessions.len() as i64, "session", "sessions");
+    let open: Vec<_> = sessions
+        .iter()
+        .filter(|session| session.end_reason.is_none())
+        .map(|session| session.session_id.to_string())
+        .collect();
+    if open.is_empty() {
+        let ends = sessions
+            .last()
+            .and_then(|session| session.end_reason.as_deref());
+        let last = ends.map_or_else(String::new, |end| format!("; {}", printable(end)));
+        return Finding {
+            level: Level::Ok,
+            about: "sessions",
+            found: format!("{all}{last}"),
+            remedy: None,
+        };
+    }
+    let (sessions, have) = if open.len() == 1 {
+        ("session", "has")
+    } else {
+        ("sessions", "have")
+    };
+    let open = open.join(", ");
+    note(
+        "sessions",
+        format!(
+            "{all}; {sessions} {open} {have} no end: still being written, or the agent was killed"
+        ),
+        Some(&format!(
+            "if no agent runs any more, `exoscope recover {}` finishes the file with what is in its spool",
+            file.display()
+        )),
+    )
+}
+
+/// Whether every call that the kernel counted is in the file.
+fn of_calls(completeness: &[CompletenessRow], live: bool) -> Finding {
+    let sum = |column: fn(&CompletenessRow) -> i64| completeness.iter().map(column).sum::<i64>();
+    let (all, missing) = (sum(|row| row.calls_counted), sum(|row| row.calls_missing));
+    let all_calls = counted(all, "call", "calls");
+    if missing == 0 {
+        return Finding {
+            level: Level::Ok,
+            about: "calls",
+            found: format!("each of {all_calls} counted in the kernel is accounted for"),
+            remedy: None,
+        };
+    }
+    let found = format!(
+        "{} of {all_calls} counted in the kernel {} not in this file",
+        count(missing),
+        if missing == 1 { "is" } else { "are" },
+    );
+    if live {
+        return note(
+            "calls",
+            found,
+            Some("the file is at most a second behind: look again"),
+        );
+    }
+    lost(
+        "calls",
+        found,
+        "what follows says why, as far as it is known; the view `completeness` has it by function",
+    )
+}
+
+/// What the kernel could not hand on.
+fn of_losses(losses: &LossRow) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let mut add = |number: i64, finding: &dyn Fn(i64) -> Finding| {
+        if number > 0 {
+            findings.push(finding(number));
+        }
+    };
+    add(losses.lost_ring, &|records| {
+        let records = counted(records, "record of a call", "records of calls");
+        lost(
+            "rings",
+            format!("{records} found no room: calls ended faster than the agent read"),
+            FEWER_RECORDS,
+        )
+    });
+    add(losses.lost_table, &|calls| {
+        let calls = counted(calls, "call was", "calls were");
+        let found = format!("{calls} not followed: too many were open at once");
+        lost(
+            "open calls",
+            found,
+            "choose fewer functions with --functions and --exclude, above all those that stay open for long",
+        )
+    });
+    add(losses.replaced, &|ends| {
+        let ends = counted(ends, "call has", "calls have");
+        note(
+            "ends",
+            format!("{ends} an end that was never seen, and the outcome `unfinished`"),
+            None,
+        )
+    });
+    add(losses.unmatched, &|ends| {
+        let ends = counted(ends, "call", "calls");
+        let found =
+            format!("{ends} had begun before the session: their ends are in `unmatched_exits`");
+        note(
+            "beginnings",
+            found,
+            Some("`exoscope run` sees a program from its first call"),
+        )
+    });
+    add(losses.lost_detail + losses.lost_panics, &|messages| {
+        let messages = counted(messages, "message of an error", "messages of errors");
+        lost(
+            "messages",
+            format!("{messages} found no room"),
+            FEWER_RECORDS,
+        )
+    });
+    add(losses.lost_fields, &|calls| {
+        let calls = counted(calls, "call", "calls");
+        lost(
+            "fields",
+            format!("the fields of {calls} found no room"),
+            "give the rings more room with --ring-size, or leave fields out with --no-fields",
+        )
+    });
+    add(losses.lost_links, &|links| {
+        let links = counted(links, "link", "links");
+        let found = format!(
+            "{links} found no room: calls in the tasks and threads that they were made for may have no parent"
+        );
+        lost("links", found, FEWER_RECORDS)
+    });
+    findings
+}
+
+/// Calls that reached the agent and were lost there.
+fn of_lost_calls(row: &LostCallsRow) -> Finding {
+    let calls = counted(row.calls, "call", "calls");
+    let found = format!("{calls} lost within the agent: {}", printable(&row.reason));
+    lost(
+        "store",
+        found,
+        "give the spool more room with --spool-size, or another disk with --spool-dir",
+    )
+}
+
+/// What the agent itself warned of: what it lost is told of above, in numbers.
+fn of_warning(row: &WarningRow) -> Finding {
+    let more = match row.count - 1 {
+        0 => String::new(),
+        more => format!(
+            " (and {} more of this kind: see the view `agent_events`)",
+            count(more)
+        ),
+    };
+    note(
+        "agent",
+        format!(
+            "{}: {}{more}",
+            printable(&row.kind),
+            printable(&row.message)
+        ),
+        None,
+    )
+}
