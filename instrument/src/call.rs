@@ -107,9 +107,11 @@ impl<F: Function> State<F> {
 impl<F: Function> Open<'_, F> {
     /// Whether somebody is to be told of the end: who looks now, or who looked when the call began, and
     /// so put it into the chain.
+    ///
+    /// Has the ABI of C for the reason that [`Self::end`] has it.
     #[cfg_attr(debug_assertions, inline)]
     #[cfg_attr(not(debug_assertions), inline(always))]
-    pub fn is_watched(&self) -> bool {
+    pub extern "C" fn is_watched(&self) -> bool {
         SUPPORTED && (self.0.words.is_seen() || F::seen())
     }
 

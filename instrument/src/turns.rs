@@ -312,9 +312,11 @@ impl<F: Function, P: Place> Turn<F, P> {
     }
 
     /// Whether somebody is to be told of the end: who looks now, or who looked when the call began.
+    ///
+    /// Has the ABI of C for the reason that [`Open::end`](crate::call::Open::end) has it.
     #[cfg_attr(debug_assertions, inline)]
     #[cfg_attr(not(debug_assertions), inline(always))]
-    pub(crate) fn is_watched(&self) -> bool {
+    pub(crate) extern "C" fn is_watched(&self) -> bool {
         self.is_seen() || F::seen()
     }
 
