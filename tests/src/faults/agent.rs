@@ -42,13 +42,13 @@ pub const CASES: &[Case] = &[
         name: "agent: OOM kill",
         done: "the memory of the agent's control group shrinks until the OOM killer comes; then the next \
                agent finishes the file. Made are the calls that were rows before it",
-        short: true,
+        short: false,
         run: oom_killed,
     },
     Case {
         name: "agent: clock set back",
         done: "the wall clock of the agent goes back by an hour",
-        short: true,
+        short: false,
         run: clock_set_back,
     },
     Case {
