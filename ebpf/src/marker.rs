@@ -134,6 +134,10 @@ fn begin(ctx: &ProbeContext) -> Option<()> {
         return None;
     }
     let outer = argument(ctx, 2);
+    if outer == UNSEEN {
+        // It passed the semaphore before that was raised: as good as begun before the session.
+        return None;
+    }
     let site = Site::of(ctx);
     let function = site.function();
     let call = argument(ctx, 1);

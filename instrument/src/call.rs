@@ -47,16 +47,13 @@ impl Words {
 
     /// Takes the call off the thread's chain, where it is in it; gives what its end says of it: the
     /// next outer call, and when it began.
-    #[cold]
-    #[inline(never)]
+    #[inline(always)]
     fn leave(&self) -> (usize, u64) {
-        if !self.is_seen() {
-            return (UNSEEN as usize, 0);
+        if self.is_seen() {
+            self.pop()
+        } else {
+            (UNSEEN as usize, 0)
         }
-        let outer = self.outer.get();
-        chain::pop(outer);
-        // SAFETY: the call is in the chain, and was not put there without being written.
-        (outer, unsafe { self.start.get().assume_init() })
     }
 
     /// Whether the call began while somebody looked, and so is in the chain.
@@ -68,6 +65,15 @@ impl Words {
     fn is_seen(&self) -> bool {
         // SAFETY: a word of this state, which is initialized.
         unsafe { self.outer.as_ptr().read_volatile() != UNSEEN as usize }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn pop(&self) -> (usize, u64) {
+        let outer = self.outer.get();
+        chain::pop(outer);
+        // SAFETY: the call is in the chain, and was not put there without being written.
+        (outer, unsafe { self.start.get().assume_init() })
     }
 }
 
@@ -86,13 +92,16 @@ impl<F: Function> State<F> {
         }
     }
 
-    /// Begins the call. While nobody looks that is one look at the semaphores: all else, the marker with
-    /// its arguments too, is out of the way.
+    /// Begins the call.
     #[cfg_attr(debug_assertions, inline)]
     #[cfg_attr(not(debug_assertions), inline(always))]
     pub fn enter(&self) -> Open<'_, F> {
-        if SUPPORTED && F::seen() {
-            let outer = self.words.push(F::start_wanted());
+        if SUPPORTED {
+            let outer = if F::seen() {
+                self.words.push(F::start_wanted())
+            } else {
+                UNSEEN as usize
+            };
             F::entry(self.address(), outer);
         }
         Open(self)
@@ -105,17 +114,27 @@ impl<F: Function> State<F> {
 }
 
 impl<F: Function> Open<'_, F> {
-    /// Whether somebody is to be told of the end: who looks now, or who looked when the call began, and
-    /// so put it into the chain.
-    ///
-    /// Has the ABI of C for the reason that [`Self::end`] has it.
+    /// Whether the call began while somebody looked.
     #[cfg_attr(debug_assertions, inline)]
     #[cfg_attr(not(debug_assertions), inline(always))]
-    pub extern "C" fn is_watched(&self) -> bool {
-        SUPPORTED && (self.0.words.is_seen() || F::seen())
+    pub fn is_seen(&self) -> bool {
+        SUPPORTED && self.0.words.is_seen()
     }
 
-    /// Ends a call of which nobody is to be told.
+    /// Ends a call while somebody looks at what it returned.
+    #[inline(always)]
+    pub(crate) fn tell<R, I: Inspect<R>>(self, returned: &R) {
+        let state = self.0;
+        I::returned::<F>(state.address(), returned);
+        mem::forget(self);
+        if I::failed(returned) {
+            detail::with::<F, R, I>(returned, |detail| error(state, Outcome::Err, detail));
+        } else {
+            exit(state, Outcome::Ok);
+        }
+    }
+
+    /// Ends a call of which nobody looks at what it returned, which `failed`.
     ///
     /// Of a function with the ABI of C the compiler knows early that it does not unwind, so that
     /// nothing has to be dropped then: it makes the returned value where the caller wants it, instead
@@ -123,32 +142,14 @@ impl<F: Function> Open<'_, F> {
     #[cfg_attr(debug_assertions, inline)]
     #[cfg_attr(not(debug_assertions), inline(always))]
     #[expect(improper_ctypes_definitions, reason = "no other language calls it")]
-    pub extern "C" fn end(self) {
-        mem::forget(self);
-    }
-
-    /// Ends a call that did not fail, and of which nobody wants what it returned.
-    ///
-    /// Has the ABI of C for the reason that [`Self::end`] has it.
-    #[cfg_attr(debug_assertions, inline)]
-    #[cfg_attr(not(debug_assertions), inline(always))]
-    #[expect(improper_ctypes_definitions, reason = "no other language calls it")]
-    pub extern "C" fn exit(self) {
+    pub extern "C" fn end(self, failed: bool) {
         let state = self.0;
         mem::forget(self);
-        exit(state, Outcome::Ok);
-    }
-
-    /// Ends a call with what it returned.
-    #[inline(always)]
-    pub(crate) fn tell<R, I: Inspect<R>>(self, returned: &R) {
-        let state = self.0;
-        if state.words.is_seen() {
-            I::returned::<F>(state.address(), returned);
+        if !SUPPORTED {
+            return;
         }
-        mem::forget(self);
-        if I::failed(returned) {
-            detail::with::<F, R, I>(returned, |detail| error(state, Outcome::Err, detail));
+        if failed {
+            F::error(state.address(), Outcome::Err as u64, UNSEEN as usize, 0, 0);
         } else {
             exit(state, Outcome::Ok);
         }

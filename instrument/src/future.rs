@@ -5,8 +5,6 @@ use core::marker::PhantomData;
 use core::pin::Pin;
 use core::task::{Context, Poll};
 
-use exoscope_abi::Outcome;
-
 use crate::inspect::Inspect;
 use crate::marker::Function;
 use crate::poll;
@@ -63,11 +61,14 @@ where
         };
         match &polled {
             Poll::Pending => turn.suspend(),
-            Poll::Ready(_) if !turn.is_watched() => turn.end(),
-            Poll::Ready(output) if I::HANDS_ON || I::failed(output) => {
-                polled = turn.tell::<_, I>(polled);
+            Poll::Ready(output) => {
+                let failed = I::failed(output);
+                if (failed || I::HANDS_ON) && turn.is_seen() {
+                    polled = turn.tell::<_, I>(polled);
+                } else {
+                    turn.end(failed);
+                }
             }
-            Poll::Ready(_) => turn.exit(Outcome::Ok),
         }
         polled
     }

@@ -16,6 +16,11 @@ use crate::marker::Function;
 pub trait Inspect<R> {
     /// The value is an `Err`.
     fn failed(returned: &R) -> bool;
+    /// As [`Self::failed`], where the inspector's type has no name.
+    #[inline(always)]
+    fn is_failure(&self, returned: &R) -> bool {
+        Self::failed(returned)
+    }
     /// The type of the error, or an empty string.
     fn kind() -> &'static str;
     /// Writes what the error says.
@@ -31,10 +36,10 @@ pub trait Inspect<R> {
     #[inline(always)]
     fn returned<F: Function>(_call: usize, _returned: &R) {}
 
-    /// Whether somebody who looks at a call needs what it returned.
+    /// Whether somebody who looks at a call that `failed`, or did not, needs what it returned.
     #[inline(always)]
-    fn is_needed(&self, returned: &R) -> bool {
-        Self::HANDS_ON || Self::failed(returned)
+    fn is_needed(&self, failed: bool, _returned: &R) -> bool {
+        failed || Self::HANDS_ON
     }
 
     /// Ends a call while somebody looks at what it returned, and gives that back.
@@ -56,12 +61,11 @@ pub trait Inspect<R> {
     where
         Self: Sized,
     {
-        if !open.is_watched() {
-            open.end();
-        } else if self.is_needed(returned) {
+        let failed = Self::failed(returned);
+        if self.is_needed(failed, returned) && open.is_seen() {
             open.tell::<R, Self>(returned);
         } else {
-            open.exit();
+            open.end(failed);
         }
     }
 }
@@ -250,12 +254,11 @@ macro_rules! __inspect {
 #[macro_export]
 macro_rules! __end {
     ($open:ident, $result:ident, $inspector:ident) => {
-        if !$open.is_watched() {
-            $open.end();
-        } else if $crate::__private::Inspect::is_needed(&$inspector, &$result) {
+        let failed = $crate::__private::Inspect::is_failure(&$inspector, &$result);
+        if $crate::__private::Inspect::is_needed(&$inspector, failed, &$result) && $open.is_seen() {
             $result = $crate::__private::Inspect::tell($inspector, $open, $result);
         } else {
-            $open.exit();
+            $open.end(failed);
         }
     };
 }

@@ -40,7 +40,7 @@
 //! |---|---|
 //! | `fn`, also within functions, in macros, behind `cfg` | one each execution |
 //! | generic over types, numbers and lifetimes; `impl Trait` in arguments and results | as above; all instances are one function |
-//! | recursive ones | one each level, the child of the one before; each takes 16 bytes more of the stack, up to 64 with a `Result`, and more where that is large or [without optimization](#limits) |
+//! | recursive ones | one each level, the child of the one before; each takes 16 bytes more of the stack, and more [without optimization](#limits) |
 //! | methods with any receiver (`self`, `&self`, `Pin<&mut Self>`, `Box<Self>`, `Arc<Self>`), associated functions, implementations for every type or for types of others | one each execution, with the name of the type in its path |
 //! | defaults of traits, and calls through trait objects | one each execution, under the name of the block that has the code: the trait's, or that of its `impl` |
 //! | methods of traits without a body | none: the attribute may stand there, and has no effect |
@@ -223,7 +223,7 @@
 //! - A value of a type that is neither of the above nor has `Debug` or `Display` is left out, as is
 //!   `tracing::field::Empty`: nothing can be recorded later.
 //! - Without optimization a call takes more of the stack: some 130 bytes, and as much as the returned value
-//!   once more; the poll of a future some 1,100 bytes, and as much as the returned value several times. What
+//!   once more; the poll of a future some 700 bytes, and as much as the returned value several times. What
 //!   recurses so deep that it comes near the end of the stack has to be built with `opt-level = 1` or
 //!   more, or to get a larger stack (`RUST_MIN_STACK` for threads).
 //! - Arguments are dropped after a synchronous call has ended, unless its body moves them: the time of
@@ -321,7 +321,7 @@ pub mod __private {
         InspectDisplayed, InspectOpaque, Kind, kind_of_output, with_output, with_output_of,
     };
     pub use crate::iterator::{IteratorCall, kind_of_next, with_next, with_next_of};
-    pub use crate::marker::{Function, Semaphores, abi, joined, joined_len};
+    pub use crate::marker::{Function, abi, joined, joined_len};
     pub use crate::record::{
         AsDebug, AsDisplay, RecordAsDebug, RecordAsDisplay, RecordNothing, RecordTyped, debug,
         display,

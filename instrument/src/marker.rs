@@ -5,9 +5,6 @@
 //! methods hold the function's markers. They are always inlined, so every place that uses the type
 //! becomes a site of its own.
 
-#[cfg(target_has_atomic = "64")]
-use core::sync::atomic::{AtomicU64, Ordering};
-
 pub use exoscope_abi as abi;
 
 /// The markers of one function.
@@ -15,7 +12,8 @@ pub use exoscope_abi as abi;
 /// Implemented by [`function!`](crate::__function) and by nothing else. Addresses and registers
 /// are those of `exoscope_abi::probe`.
 pub trait Function {
-    /// A call begins: the address of its state, and that of the next outer call, or 0.
+    /// A call begins: the address of its state, and that of the next outer call, 0, or
+    /// [`UNSEEN`](abi::probe::UNSEEN).
     fn entry(call: usize, parent: usize);
     /// A call ended without an error; `ended` is the outcome, with the number of items in its high half.
     fn exit(call: usize, ended: u64, parent: usize, start: u64);
@@ -43,53 +41,6 @@ pub trait Function {
     /// Somebody wants to know of polls.
     fn polls_wanted() -> bool {
         false
-    }
-}
-
-/// The semaphores of one function's calls, side by side, so that one look at all says that nobody looks:
-/// two bytes each, raised and lowered by the kernel.
-///
-/// 1. Somebody looks at entries and exits.
-/// 2. Somebody wants the target to read the time at which a call begins.
-/// 3. Somebody looks at errors, and wants their message.
-#[repr(transparent)]
-pub struct Semaphores(#[cfg(target_has_atomic = "64")] AtomicU64);
-
-impl Semaphores {
-    /// Nobody looks.
-    #[expect(clippy::new_without_default, reason = "made by expansions only")]
-    pub const fn new() -> Self {
-        Self(
-            #[cfg(target_has_atomic = "64")]
-            AtomicU64::new(0),
-        )
-    }
-
-    /// All of them, the first one lowest. Targets without atomic words have no markers.
-    #[inline(always)]
-    fn all(&self) -> u64 {
-        #[cfg(target_has_atomic = "64")]
-        return self.0.load(Ordering::Relaxed);
-        #[cfg(not(target_has_atomic = "64"))]
-        0
-    }
-
-    /// Somebody looks.
-    #[inline(always)]
-    pub fn any(&self) -> bool {
-        self.all() != 0
-    }
-
-    /// The second one is raised.
-    #[inline(always)]
-    pub fn start(&self) -> bool {
-        (self.all() >> 16) as u16 != 0
-    }
-
-    /// The third one is raised.
-    #[inline(always)]
-    pub fn detail(&self) -> bool {
-        (self.all() >> 32) as u16 != 0
     }
 }
 
@@ -152,7 +103,7 @@ macro_rules! __function {
             }
             #[inline(always)]
             fn item_error(call: usize, detail: usize) {
-                $crate::__markers!(item_error $text CALLS call detail);
+                $crate::__markers!(item_error $text DETAIL call detail);
             }
             #[inline(always)]
             fn fields_wanted() -> bool {
@@ -173,36 +124,41 @@ macro_rules! __function {
         // is the function's path in the program, with the type of the `impl`.
         static $text: [u8; $len] = $bytes;
         const _: () = {
+            // Two semaphores, so that one look at both says that nobody looks: `entry` in the low
+            // half, `start` in the high one.
             #[unsafe(link_section = ".probes")]
-            static CALLS: $crate::__private::Semaphores = $crate::__private::Semaphores::new();
+            static CALLS: ::core::sync::atomic::AtomicU32 = ::core::sync::atomic::AtomicU32::new(0);
+            #[unsafe(link_section = ".probes")]
+            static DETAIL: ::core::sync::atomic::AtomicU16 =
+                ::core::sync::atomic::AtomicU16::new(0);
             $($semaphore)*
 
             impl $crate::__private::Function for $name {
                 #[inline(always)]
                 fn entry(call: usize, parent: usize) {
-                    $crate::__markers!(entry $text CALLS call parent);
+                    $crate::__markers!(entry $text CALLS DETAIL call parent);
                 }
                 #[inline(always)]
                 fn exit(call: usize, ended: u64, parent: usize, start: u64) {
-                    $crate::__markers!(exit $text CALLS call ended parent start);
+                    $crate::__markers!(exit $text CALLS DETAIL call ended parent start);
                 }
                 #[inline(always)]
                 fn error(call: usize, ended: u64, parent: usize, start: u64, detail: usize) {
                     $crate::__markers!(
-                        error $text CALLS call ended parent start detail
+                        error $text CALLS DETAIL call ended parent start detail
                     );
                 }
                 #[inline(always)]
                 fn seen() -> bool {
-                    CALLS.any()
+                    CALLS.load(::core::sync::atomic::Ordering::Relaxed) != 0
                 }
                 #[inline(always)]
                 fn start_wanted() -> bool {
-                    CALLS.start()
+                    CALLS.load(::core::sync::atomic::Ordering::Relaxed) >> 16 != 0
                 }
                 #[inline(always)]
                 fn detail_wanted() -> bool {
-                    CALLS.detail()
+                    DETAIL.load(::core::sync::atomic::Ordering::Relaxed) != 0
                 }
                 $($marker)*
             }
@@ -265,7 +221,7 @@ const fn append(text: &mut [u8], mut at: usize, string: &str) -> usize {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __markers {
-    (entry $function:ident $calls:ident $call:ident $parent:ident) => {
+    (entry $function:ident $calls:ident $detail:ident $call:ident $parent:ident) => {
         $crate::__marker!(
             Entry, "entry", "8@%rdi 8@%rsi 8@%rdx", "{calls}", "{function}", "0", "{calls}",
             "{function}",
@@ -273,20 +229,20 @@ macro_rules! __markers {
             in("rdi") &raw const $function, in("rsi") $call, in("rdx") $parent,
         )
     };
-    (exit $function:ident $calls:ident $call:ident $ended:ident $parent:ident $begun:ident) => {
+    (exit $function:ident $calls:ident $detail:ident $call:ident $ended:ident $parent:ident $begun:ident) => {
         $crate::__marker!(
-            Exit, "exit", "8@%rdi 8@%rsi 8@%rdx 8@%rcx 8@%r8", "{calls}", "{function}", "{calls} + 2", "{calls}",
+            Exit, "exit", "8@%rdi 8@%rsi 8@%rdx 8@%rcx 8@%r8", "0", "{function}", "{calls} + 2", "0",
             "{function}",
             function = sym $function, calls = sym $calls,
             in("rdi") &raw const $function, in("rsi") $call, in("rdx") $ended,
             in("rcx") $parent, in("r8") $begun,
         )
     };
-    (error $function:ident $calls:ident $call:ident $ended:ident $parent:ident $begun:ident $said:ident) => {
+    (error $function:ident $calls:ident $detail:ident $call:ident $ended:ident $parent:ident $begun:ident $said:ident) => {
         $crate::__marker!(
-            Error, "error", "8@%rdi 8@%rsi 8@%rdx 8@%rcx 8@%r8 8@%r9", "{calls} + 4", "{function}",
-            "{calls} + 2", "{calls} + 4", "{function}",
-            function = sym $function, calls = sym $calls,
+            Error, "error", "8@%rdi 8@%rsi 8@%rdx 8@%rcx 8@%r8 8@%r9", "{detail}", "{function}",
+            "{calls} + 2", "{detail}", "{function}",
+            function = sym $function, calls = sym $calls, detail = sym $detail,
             in("rdi") &raw const $function, in("rsi") $call, in("rdx") $ended,
             in("rcx") $parent, in("r8") $begun, in("r9") $said,
         )
@@ -316,11 +272,11 @@ macro_rules! __markers {
             in("rdi") &raw const $function, in("rsi") $call,
         )
     };
-    (item_error $function:ident $calls:ident $call:ident $said:ident) => {
+    (item_error $function:ident $semaphore:ident $call:ident $said:ident) => {
         $crate::__marker!(
-            ItemError, "item_error", "8@%rdi 8@%rsi 8@%rdx", "{calls} + 4", "{function}", "0", "{calls} + 4",
+            ItemError, "item_error", "8@%rdi 8@%rsi 8@%rdx", "{detail}", "{function}", "0", "{detail}",
             "{function}",
-            function = sym $function, calls = sym $calls,
+            function = sym $function, detail = sym $semaphore,
             in("rdi") &raw const $function, in("rsi") $call, in("rdx") $said,
         )
     };
@@ -351,7 +307,7 @@ macro_rules! __markers {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __markers {
-    (entry $function:ident $calls:ident $call:ident $parent:ident) => {
+    (entry $function:ident $calls:ident $detail:ident $call:ident $parent:ident) => {
         $crate::__marker!(
             Entry, "entry", "8@x0 8@x1 8@x2", "{calls}", "{function}", "0", "{calls}",
             "{function}",
@@ -359,20 +315,20 @@ macro_rules! __markers {
             in("x0") &raw const $function, in("x1") $call, in("x2") $parent,
         )
     };
-    (exit $function:ident $calls:ident $call:ident $ended:ident $parent:ident $begun:ident) => {
+    (exit $function:ident $calls:ident $detail:ident $call:ident $ended:ident $parent:ident $begun:ident) => {
         $crate::__marker!(
-            Exit, "exit", "8@x0 8@x1 8@x2 8@x3 8@x4", "{calls}", "{function}", "{calls} + 2", "{calls}",
+            Exit, "exit", "8@x0 8@x1 8@x2 8@x3 8@x4", "0", "{function}", "{calls} + 2", "0",
             "{function}",
             function = sym $function, calls = sym $calls,
             in("x0") &raw const $function, in("x1") $call, in("x2") $ended,
             in("x3") $parent, in("x4") $begun,
         )
     };
-    (error $function:ident $calls:ident $call:ident $ended:ident $parent:ident $begun:ident $said:ident) => {
+    (error $function:ident $calls:ident $detail:ident $call:ident $ended:ident $parent:ident $begun:ident $said:ident) => {
         $crate::__marker!(
-            Error, "error", "8@x0 8@x1 8@x2 8@x3 8@x4 8@x5", "{calls} + 4", "{function}",
-            "{calls} + 2", "{calls} + 4", "{function}",
-            function = sym $function, calls = sym $calls,
+            Error, "error", "8@x0 8@x1 8@x2 8@x3 8@x4 8@x5", "{detail}", "{function}",
+            "{calls} + 2", "{detail}", "{function}",
+            function = sym $function, calls = sym $calls, detail = sym $detail,
             in("x0") &raw const $function, in("x1") $call, in("x2") $ended,
             in("x3") $parent, in("x4") $begun, in("x5") $said,
         )
@@ -402,11 +358,11 @@ macro_rules! __markers {
             in("x0") &raw const $function, in("x1") $call,
         )
     };
-    (item_error $function:ident $calls:ident $call:ident $said:ident) => {
+    (item_error $function:ident $semaphore:ident $call:ident $said:ident) => {
         $crate::__marker!(
-            ItemError, "item_error", "8@x0 8@x1 8@x2", "{calls} + 4", "{function}", "0", "{calls} + 4",
+            ItemError, "item_error", "8@x0 8@x1 8@x2", "{detail}", "{function}", "0", "{detail}",
             "{function}",
-            function = sym $function, calls = sym $calls,
+            function = sym $function, detail = sym $semaphore,
             in("x0") &raw const $function, in("x1") $call, in("x2") $said,
         )
     };

@@ -111,14 +111,14 @@ impl<F: Function, P: Place> Turns<F, P> {
         let outer = if self.parent == UNSEEN {
             UNSEEN
         } else if self.parent == 0 {
-            if F::seen() {
-                let outer = self.begin();
-                F::entry(self.call(), outer);
-                outer
+            let outer = if F::seen() {
+                self.begin()
             } else {
                 self.parent = UNSEEN;
                 UNSEEN
-            }
+            };
+            F::entry(self.call(), outer);
+            outer
         } else if self.parent == ENDED {
             return None;
         } else {
@@ -197,18 +197,26 @@ impl<F: Function, P: Place> Turns<F, P> {
 
     /// Marks the call as ended, and takes it from the thread's chain, where `outer` is next. Gives what
     /// its end says of it: its parent, and when it began.
+    #[cfg_attr(debug_assertions, inline)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
+    fn end(&mut self, outer: usize) -> (usize, u64) {
+        let said = if outer == UNSEEN {
+            (UNSEEN, 0)
+        } else {
+            self.pop(outer)
+        };
+        self.parent = ENDED;
+        said
+    }
+
     #[cold]
     #[inline(never)]
-    fn leave(&mut self, outer: usize) -> (usize, u64) {
-        let parent = mem::replace(&mut self.parent, ENDED);
-        if outer == UNSEEN {
-            return (UNSEEN, 0);
-        }
+    fn pop(&self, outer: usize) -> (usize, u64) {
         chain::pop(outer);
         // Where only ends are seen, a parent must be open for as long as its child: the call in which
         // this one began may have ended, and its place on the stack be another's.
         if self.start == 0 {
-            (parent & !(OPEN | UNWINDING), 0)
+            (self.parent & !(OPEN | UNWINDING), 0)
         } else {
             (outer, self.start)
         }
@@ -216,13 +224,13 @@ impl<F: Function, P: Place> Turns<F, P> {
 
     #[inline(always)]
     fn exit(&mut self, outer: usize, outcome: Outcome, items: u32) {
-        let (parent, start) = self.leave(outer);
+        let (parent, start) = self.end(outer);
         F::exit(self.call(), ended(outcome, items), parent, start);
     }
 
     #[inline(always)]
     fn error(&mut self, outer: usize, outcome: Outcome, items: u32, detail: usize) {
-        let (parent, start) = self.leave(outer);
+        let (parent, start) = self.end(outer);
         F::error(self.call(), ended(outcome, items), parent, start, detail);
     }
 
@@ -311,15 +319,6 @@ impl<F: Function, P: Place> Turn<F, P> {
         self.outer != UNSEEN
     }
 
-    /// Whether somebody is to be told of the end: who looks now, or who looked when the call began.
-    ///
-    /// Has the ABI of C for the reason that [`Open::end`](crate::call::Open::end) has it.
-    #[cfg_attr(debug_assertions, inline)]
-    #[cfg_attr(not(debug_assertions), inline(always))]
-    pub(crate) extern "C" fn is_watched(&self) -> bool {
-        self.is_seen() || F::seen()
-    }
-
     #[inline(always)]
     fn into_parts<'a>(self) -> (&'a mut Turns<F, P>, usize, u32) {
         let Self {
@@ -346,25 +345,9 @@ impl<F: Function, P: Place> Turn<F, P> {
         }
     }
 
-    /// The call ended, and nobody is to be told.
-    ///
-    /// Has the ABI of C for the reason that [`Open::end`](crate::call::Open::end) has it.
-    #[cfg_attr(debug_assertions, inline)]
-    #[cfg_attr(not(debug_assertions), inline(always))]
-    #[expect(improper_ctypes_definitions, reason = "no other language calls it")]
-    pub(crate) extern "C" fn end(self) {
-        self.into_parts().0.parent = ENDED;
-    }
-
     /// The call ended and is no error.
-    ///
-    /// Has the ABI of C for the reason that [`Open::end`](crate::call::Open::end) has it.
     #[inline(always)]
-    #[expect(improper_ctypes_definitions, reason = "no other language calls it")]
-    pub(crate) extern "C" fn exit(self, outcome: Outcome) {
-        if !self.is_watched() {
-            return self.end();
-        }
+    pub(crate) fn exit(self, outcome: Outcome) {
         let (turns, outer, items) = self.into_parts();
         turns.exit(outer, outcome, items);
     }
@@ -372,11 +355,22 @@ impl<F: Function, P: Place> Turn<F, P> {
     /// The call ended with an error of which an `item_error` marker has told.
     #[inline(always)]
     pub(crate) fn fail_with_item(self) {
-        if !self.is_watched() {
-            return self.end();
-        }
         let (turns, outer, items) = self.into_parts();
         turns.error(outer, Outcome::Err, items, 0);
+    }
+
+    /// The call ended, and nobody looks at what it returned, which `failed`.
+    ///
+    /// Has the ABI of C for the reason that [`Open::end`](crate::call::Open::end) has it.
+    #[cfg_attr(debug_assertions, inline)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
+    #[expect(improper_ctypes_definitions, reason = "no other language calls it")]
+    pub(crate) extern "C" fn end(self, failed: bool) {
+        if failed {
+            self.fail_with_item();
+        } else {
+            self.exit(Outcome::Ok);
+        }
     }
 
     /// The call ended while somebody looks at what it returned, which is given back: see
@@ -394,15 +388,16 @@ impl<F: Function, P: Place> Turn<F, P> {
     /// The call ended with what it returned.
     #[inline(always)]
     pub(crate) fn leave<R, I: Inspect<R>>(self, returned: &R) {
-        if !self.is_watched() {
-            return self.end();
-        }
         if self.is_seen() {
             I::returned::<F>(self.call(), returned);
         }
         if I::failed(returned) {
             let (turns, outer, items) = self.into_parts();
-            turns.fail::<R, I>(outer, items, returned);
+            if outer == UNSEEN {
+                turns.error(UNSEEN, Outcome::Err, items, 0);
+            } else {
+                turns.fail::<R, I>(outer, items, returned);
+            }
         } else {
             self.exit(Outcome::Ok);
         }

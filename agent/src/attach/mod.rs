@@ -275,8 +275,8 @@ impl BinaryPlan<'_> {
 
     /// Offset of the semaphore that goes with a site in this plan, or 0.
     ///
-    /// That of entries and exits makes the target fire them, and puts calls into their thread's chain. An
-    /// exit's other one does so too and makes the target read its clock.
+    /// An entry's puts calls into their thread's chain. An exit's does so too and makes the target read
+    /// its clock, so it stays down unless that is wanted.
     /// An error has two reasons and one place: in `exits` mode the exit of the same function
     /// raises the start.
     fn semaphore(&self, site: &Site) -> u64 {
@@ -291,8 +291,7 @@ impl BinaryPlan<'_> {
                 | Probe::PollBegin
                 | Probe::PollEnd,
             )
-            | (Capture::Full | Capture::EmptyFull, Probe::Entry | Probe::Exit)
-            | (Capture::EmptyExits, Probe::Exit) => site.detail_semaphore,
+            | (Capture::Full, Probe::Entry) => site.detail_semaphore,
             (Capture::Exits, Probe::Exit) => site.start_semaphore,
             _ => 0,
         }

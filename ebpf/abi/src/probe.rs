@@ -19,9 +19,8 @@
 //!   or a token (see [`TOKEN`]) where its state may move. In `link` and `panic` it is the call that
 //!   is innermost on this thread, or 0.
 //! - `parent`: the call that was innermost on this thread when this one began, a token of a `link`,
-//!   or 0; at the end of a call that began while nobody looked at its function, [`UNSEEN`]. Where an end
-//!   has the `start` of a future, stream or iterator, it is the one that is innermost outside of it at
-//!   its end instead: that one is still open.
+//!   or 0; [`UNSEEN`] where this call began while nobody looked at its function, at its end too. Where an end has the `start` of a future, stream or iterator, it is the one that is
+//!   innermost outside of it at its end instead: that one is still open.
 //! - `outcome`: an [`crate::Outcome`] in the low 32 bits; `items` in the high 32 bits: 1 more than the
 //!   number of items that a stream or iterator gave, at most `u32::MAX`; 0 for every other call.
 //! - `start`: `CLOCK_MONOTONIC` nanoseconds at which the call began, or 0. Read in the target, and
@@ -43,9 +42,8 @@
 //!   token has [`LINK`] set, and is the thread's innermost call for as long as its task is polled.
 //!
 //! An address that `call` or `parent` holds is that of the call's state, by which the chain of open
-//! calls can be followed from outside. Calls are in the chain that began while a semaphore of their
-//! function's `entry`, `exit` or `error` was raised: those fire `entry`, and their end. Of others only
-//! the end fires, where such a semaphore is raised by then. Its first two words are the next outer call (an address, a
+//! calls can be followed from outside. Calls are in the chain that began while their function's `entry`
+//! or `start` semaphore was raised. Its first two words are the next outer call (an address, a
 //! `link`'s token, or 0) and the `start` of this one. Where a call's state may move, its first three
 //! words are the token that identifies it, the next outer call, and its `start`.
 
@@ -134,9 +132,8 @@ impl Probe {
 /// Bit that tells a token from an address, which is a multiple of 8: a call that has no address of
 /// its own, or the parent that a `link` announced, is the number `token << 3 | TOKEN`.
 pub const TOKEN: u64 = 4;
-/// The parent of a call that began while nobody looked at its function, so that it told nothing of that
-/// and was not put into the thread's chain: neither its parent nor its children could be told. Neither an
-/// address nor a token.
+/// The parent of a call that began while nobody looked at its function: it was not put into the
+/// thread's chain, so neither its parent nor its children could be told. Neither an address nor a token.
 pub const UNSEEN: u64 = 3;
 /// Bit that is set in the tokens that a `link` announces, and in no others: the tokens of calls and
 /// those of links may then both be the first word of a state without being mistaken.
