@@ -125,7 +125,8 @@ fn close(what: &str, pairs: &[&Pair], bounds: impl Fn(&Observed) -> Bounds, time
         .iter()
         .filter(|(observed, row)| !bounds(observed).hold(time(row)))
         .collect();
-    let excused = odd.len() == 1 && odd[0].0.voluntary_switches > 0;
+    let switched = |(seen, _): &Pair| seen.voluntary_switches + seen.involuntary_switches > 0;
+    let excused = odd.len() == 1 && switched(odd[0]);
     assert!(odd.is_empty() || excused, "{what}: {odd:#?}");
     let exact = pairs.iter().filter(|pair| bounds(&pair.0).are_close());
     assert!(
