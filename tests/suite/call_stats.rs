@@ -118,7 +118,7 @@ fn of_function<'a>(pairs: &'a [Pair], function: &str) -> Vec<&'a Pair> {
 /// observes and the call, that is one number; that must be so in half of the calls. Elsewhere the call's lies
 /// between two.
 ///
-/// Of calls that waited, one may be off: a hypervisor may take the CPU away where nobody can tell.
+/// Of calls whose thread lost its CPU, one may be off: a hypervisor may take the CPU away where nobody can tell.
 #[track_caller]
 fn close(what: &str, pairs: &[&Pair], bounds: impl Fn(&Observed) -> Bounds, time: fn(&Row) -> i64) {
     let odd: Vec<_> = pairs
