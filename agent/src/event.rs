@@ -189,6 +189,26 @@ pub struct FunctionCounts {
     pub histogram: [u64; HISTOGRAM_BUCKETS],
 }
 
+impl FunctionCounts {
+    /// So many calls of a function that began, and nothing else of it.
+    pub const fn of_calls(function: u32, calls: u64) -> Self {
+        Self {
+            function,
+            calls,
+            err: 0,
+            panic: 0,
+            cancelled: 0,
+            lost_ring: 0,
+            lost_table: 0,
+            unmatched: 0,
+            replaced: 0,
+            lost_detail: 0,
+            lost_fields: 0,
+            histogram: [0; HISTOGRAM_BUCKETS],
+        }
+    }
+}
+
 /// One function on a stack: that of an address, or one that the compiler put into it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Frame {

@@ -144,9 +144,11 @@ impl Consumer {
 
     /// Ends the calls that are still open with `outcome` at `end_ns`, and gives the last counts.
     pub fn finish(&mut self, outcome: Outcome, end_ns: u64, write: impl FnOnce(Batch)) {
+        let counts = self.shared.totals.snapshot();
+        self.tell_lost(&counts);
         let mut batch = Batch {
             open: Some(Vec::new()),
-            counts: Some(self.shared.totals.snapshot()),
+            counts: Some(counts),
             losses: self.losses(),
             ..Batch::default()
         };
@@ -163,7 +165,6 @@ impl Consumer {
             .fetch_add(batch.calls.len() as u64, Ordering::Relaxed);
         write(batch);
         self.progress.open.store(0, Ordering::Relaxed);
-        self.tell_lost(&self.shared.totals.snapshot());
     }
 
     /// One turn. A look comes before draining, counts first, so that a call that is counted is

@@ -41,14 +41,14 @@ impl Looks {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::tests::{counts, open_call};
+    use crate::store::tests::open_call;
 
     #[test]
     fn the_table_is_looked_at_until_nothing_has_happened_for_a_while() {
         let mut looks = Looks::default();
         let mut look = |calls, found| {
             let mut scanned = false;
-            let open = looks.open(&[counts(0, calls)], || {
+            let open = looks.open(&[FunctionCounts::of_calls(0, calls)], || {
                 scanned = true;
                 vec![open_call(); found]
             });

@@ -6,8 +6,8 @@ use exoscope_abi::Outcome;
 use rusqlite::Connection;
 
 use super::*;
-use crate::event::{Batch, Call, CallPolls, ErrorDetail, OpenCall};
-use crate::store::tests::{call, calls, counts, end, folder, function, open_call, store};
+use crate::event::{Batch, Call, CallPolls, ErrorDetail, FunctionCounts, OpenCall};
+use crate::store::tests::{call, calls, end, folder, function, open_call, store};
 
 /// A finished file with the calls 1 to 5.
 fn finished(path: &Path) {
@@ -37,7 +37,11 @@ fn finished(path: &Path) {
         message,
         truncated: true,
     }];
-    batch.counts = Some(vec![counts(0, 2), counts(1, 2), counts(3, 1)]);
+    batch.counts = Some(vec![
+        FunctionCounts::of_calls(0, 2),
+        FunctionCounts::of_calls(1, 2),
+        FunctionCounts::of_calls(3, 1),
+    ]);
     store.write(&batch).unwrap();
     store.finish(&end()).unwrap();
 }

@@ -11,9 +11,7 @@ use crate::event::{
     AgentEvent, Call, ErrorDetail, Function, FunctionCounts, Level as EventLevel, OpenCall,
 };
 use crate::stats::sample::{Figures, Name, Snapshot, Switches, ThreadStep};
-use crate::store::tests::{
-    BEGIN_NS, call, calls as batch_of, counts, end, folder, open_call, store,
-};
+use crate::store::tests::{BEGIN_NS, call, calls as batch_of, end, folder, open_call, store};
 
 /// The commands as a command line has them.
 #[derive(Parser)]
@@ -74,9 +72,9 @@ fn finished(path: &Path, lost: u64) {
     batch.errors = vec![text(1000), text(1001)];
     let lossy = FunctionCounts {
         lost_ring: lost,
-        ..counts(1, 1 + lost)
+        ..FunctionCounts::of_calls(1, 1 + lost)
     };
-    batch.counts = Some(vec![counts(0, 1000), lossy]);
+    batch.counts = Some(vec![FunctionCounts::of_calls(0, 1000), lossy]);
     store.write(&batch).unwrap();
     store.finish(&end()).unwrap();
 }
@@ -175,7 +173,7 @@ fn calls_in_flight_are_listed_oldest_first() {
         ..open_call()
     };
     batch.open = Some(vec![open(5, 3_000), open(6, 2_000)]);
-    batch.counts = Some(vec![counts(0, 3)]);
+    batch.counts = Some(vec![FunctionCounts::of_calls(0, 3)]);
     store.write(&batch).unwrap();
     let listed = json(&path, "in-flight --json");
     assert_eq!(listed["in_flight"][0]["call_id"], 6);
@@ -284,7 +282,10 @@ fn calls_in_which_the_target_died_come_first_and_its_figures_follow() {
     );
     batch.calls.push(call(13, None, 1, Outcome::Ok));
     batch.stats = vec![first, sample(9), sample(5)];
-    batch.counts = Some(vec![counts(0, 12), counts(1, 1)]);
+    batch.counts = Some(vec![
+        FunctionCounts::of_calls(0, 12),
+        FunctionCounts::of_calls(1, 1),
+    ]);
     store.write(&batch).unwrap();
     store.finish(&end()).unwrap();
     let report = printed(&path, "report");
@@ -445,7 +446,7 @@ fn each_loss_is_told_with_its_cause_and_what_to_change() {
         lost_detail: 3,
         lost_fields: 4,
         replaced: 1,
-        ..counts(0, 7)
+        ..FunctionCounts::of_calls(0, 7)
     };
     let mut batch = batch_of(vec![call(1, None, 0, Outcome::Ok)]);
     batch.counts = Some(vec![lossy]);
@@ -484,7 +485,7 @@ fn a_session_without_an_end_is_no_loss_and_can_be_finished() {
     let (_folder, path) = folder();
     let mut store = store(&path);
     let mut batch = batch_of(vec![call(1, None, 0, Outcome::Ok)]);
-    batch.counts = Some(vec![counts(0, 3)]);
+    batch.counts = Some(vec![FunctionCounts::of_calls(0, 3)]);
     store.write(&batch).unwrap();
     let (said, complete) = diagnosed(&path);
     assert!(complete, "{said}");

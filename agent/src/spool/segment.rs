@@ -192,7 +192,8 @@ impl Reader {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::tests::{call, calls, counts, function, open_call};
+    use crate::event::FunctionCounts;
+    use crate::store::tests::{call, calls, function, open_call};
 
     fn header() -> Header {
         Header {
@@ -203,7 +204,7 @@ mod tests {
 
     fn full() -> Message {
         let mut batch = calls(vec![call(1, None, 0, exoscope_abi::Outcome::Panic)]);
-        batch.counts = Some(vec![counts(0, 9)]);
+        batch.counts = Some(vec![FunctionCounts::of_calls(0, 9)]);
         batch.open = Some(vec![open_call()]);
         batch.events = vec![crate::event::AgentEvent {
             at_unix_ns: 5,

@@ -1,7 +1,6 @@
 //! What one call costs: bare, detached, attached with nothing behind it, attached in full.
 
 use std::path::Path;
-use std::time::Duration;
 
 use anyhow::{Result, bail};
 use exoscope_abi::Phase;
@@ -14,9 +13,9 @@ use exoscope_agent::session::engine::{Attachment, Plan};
 use exoscope_agent::target::process::Target as Process;
 use exoscope_agent::target::select::Selection;
 
-use crate::Args;
 use crate::figures::Report;
 use crate::target::{Agent, Target, pin};
+use crate::{Args, SETTLE};
 
 /// CPU of the target; the agent and this program take another.
 const TARGET_CPU: usize = 1;
@@ -26,11 +25,6 @@ const PAIRED_CALLS: u64 = 10_000;
 /// Calls that are timed while detached, and while attached.
 const DETACHED_CALLS: u64 = 400_000;
 const ATTACHED_CALLS: u64 = 20_000;
-/// How often calls are timed; the shortest time counts. Whatever else the machine does only adds, and
-/// would fall on one of two things that are compared.
-const TIMES: usize = 5;
-/// A moment for the machine to settle after attaching or detaching.
-const SETTLE: Duration = Duration::from_millis(100);
 
 /// One way of attaching.
 struct Mode {
@@ -148,7 +142,7 @@ fn attached(target: &mut Target, args: &Args, report: &mut Report) -> Result<()>
         let Some(byte) = mode.byte else { continue };
         let mut rounds = Rounds::default();
         for round in 0..args.rounds {
-            let bare = shortest(target, "bare", DETACHED_CALLS)?;
+            let bare = target.shortest("bare", DETACHED_CALLS)?;
             let floor = with_empty_programs(target, mode.floor, byte)? - bare;
             let output = folder.path().join(format!("{}-{round}.db", mode.name));
             let full = in_full(target, &args.exoscope, &output, mode.options, "marked")? - bare;
@@ -178,7 +172,7 @@ fn attached(target: &mut Target, args: &Args, report: &mut Report) -> Result<()>
 fn with_empty_programs(target: &mut Target, capture: Capture, byte: MarkerByte) -> Result<f64> {
     let _attachment = attach_empty_programs(target.pid(), capture, byte)?;
     std::thread::sleep(SETTLE);
-    shortest(target, "marked", ATTACHED_CALLS)
+    target.shortest("marked", ATTACHED_CALLS)
 }
 
 /// Attaches programs to a process that do nothing.
@@ -204,16 +198,6 @@ pub fn attach_empty_programs(pid: u32, capture: Capture, byte: MarkerByte) -> Re
     }
     attachment.set_phase(Phase::Capturing)?;
     Ok(attachment)
-}
-
-/// Nanoseconds of a call of `function`, the shortest of several times.
-fn shortest(target: &mut Target, function: &str, calls: u64) -> Result<f64> {
-    let mut shortest = f64::INFINITY;
-    for _ in 0..TIMES {
-        let ns = target.ask(&format!("time {function} {calls}"))?;
-        shortest = shortest.min(ns);
-    }
-    Ok(shortest)
 }
 
 /// What each stat adds to a call, next to none of them in the same round.
@@ -256,7 +240,7 @@ fn extras(target: &mut Target, args: &Args, report: &mut Report) -> Result<()> {
     ] {
         let mut added = Vec::new();
         for round in 0..args.rounds {
-            let bare = shortest(target, &format!("bare_{function}"), DETACHED_CALLS)?;
+            let bare = target.shortest(&format!("bare_{function}"), DETACHED_CALLS)?;
             let output = folder.path().join(format!("{name}-{round}.db"));
             let marked = format!("marked_{function}");
             added.push(in_full(target, &args.exoscope, &output, options, &marked)? - bare);
@@ -277,7 +261,7 @@ fn in_full(
     let agent = Agent::attach(exoscope, target.pid(), output, options)?;
     pin(agent.pid(), 0);
     std::thread::sleep(SETTLE);
-    let ns = shortest(target, function, ATTACHED_CALLS)?;
+    let ns = target.shortest(function, ATTACHED_CALLS)?;
     agent.stop()?;
     Ok(ns)
 }

@@ -28,11 +28,10 @@ const STATS_AND_SAMPLES: &[&str] = &["--stats-interval", "100", "--sample", "99"
 
 /// CPU of the target whose slowdown is measured; the agent takes another.
 const TARGET_CPU: usize = 1;
-/// Calls that are timed, so many that some samples fall on them; the shortest of several times counts.
+/// Calls that are timed, so many that some samples fall on them.
 /// They have no marker: how long one takes depends on what the agent does with it on the other half of a
 /// core, and that is measured elsewhere.
-const CALLS: u32 = 20_000_000;
-const TIMES: usize = 5;
+const CALLS: u64 = 20_000_000;
 /// How many times as slow the target may become.
 const SLOWDOWN_BOUND: f64 = 1.01;
 
@@ -198,11 +197,7 @@ fn calls_with(args: &Args, target: &mut Target, options: &[&str]) -> Result<f64>
     let agent = Agent::attach(&args.exoscope, target.pid(), &output, options)?;
     pin(agent.pid(), TARGET_CPU + 1);
     std::thread::sleep(SETTLE);
-    let mut shortest = f64::INFINITY;
-    for _ in 0..TIMES {
-        let ns = target.ask(&format!("time bare {CALLS}"))?;
-        shortest = shortest.min(ns);
-    }
+    let shortest = target.shortest("bare", CALLS)?;
     agent.stop()?;
     Ok(shortest)
 }

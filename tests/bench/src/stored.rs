@@ -6,7 +6,6 @@ use std::time::Instant;
 
 use anyhow::{Result, ensure};
 use exoscope_abi::figures::ALL;
-use exoscope_abi::totals::HISTOGRAM_BUCKETS;
 use exoscope_agent::event::{Batch, Call, CallPolls, Figures, Function, FunctionCounts, Outcome};
 use exoscope_agent::store::{SessionEnd, SessionInfo, Store};
 
@@ -150,7 +149,7 @@ fn fill(path: &Path, calls: u64, known: Known) -> Result<()> {
     store.write(&Batch {
         counts: Some(
             (0..FUNCTIONS)
-                .map(|function| counts(function, calls))
+                .map(|function| FunctionCounts::of_calls(function as u32, calls / FUNCTIONS))
                 .collect(),
         ),
         ..Batch::default()
@@ -223,23 +222,6 @@ fn polls(call: &Call) -> CallPolls {
         polls: 3,
         polled_ns: call.duration_ns,
         ready_ns: 0,
-    }
-}
-
-fn counts(function: u64, calls: u64) -> FunctionCounts {
-    FunctionCounts {
-        function: function as u32,
-        calls: calls / FUNCTIONS,
-        err: 0,
-        panic: 0,
-        cancelled: 0,
-        lost_ring: 0,
-        lost_table: 0,
-        unmatched: 0,
-        replaced: 0,
-        lost_detail: 0,
-        lost_fields: 0,
-        histogram: [0; HISTOGRAM_BUCKETS],
     }
 }
 

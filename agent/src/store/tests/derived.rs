@@ -172,9 +172,9 @@ fn completeness_compares_with_the_kernel_and_says_why() {
         unmatched: 1,
         replaced: 2,
         lost_detail: 1,
-        ..counts(1, 1204)
+        ..FunctionCounts::of_calls(1, 1204)
     };
-    batch.counts = Some(vec![counts(0, 2), lossy]);
+    batch.counts = Some(vec![FunctionCounts::of_calls(0, 2), lossy]);
     batch.open = Some(vec![OpenCall {
         id: 7,
         ..open_call()
@@ -232,7 +232,7 @@ fn a_session_that_was_killed_is_closed_by_the_next_and_its_losses_stay_visible()
     let (_folder, path) = folder();
     let mut killed = store(&path);
     let batch = Batch {
-        counts: Some(vec![counts(0, 5)]),
+        counts: Some(vec![FunctionCounts::of_calls(0, 5)]),
         open: Some(vec![OpenCall {
             id: 3,
             ..open_call()

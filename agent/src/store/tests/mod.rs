@@ -95,24 +95,6 @@ pub(crate) fn calls(calls: Vec<Call>) -> Batch {
     }
 }
 
-/// A counted function of which nothing else is known.
-pub(crate) fn counts(function: u32, calls: u64) -> FunctionCounts {
-    FunctionCounts {
-        function,
-        calls,
-        err: 0,
-        panic: 0,
-        cancelled: 0,
-        lost_ring: 0,
-        lost_table: 0,
-        unmatched: 0,
-        replaced: 0,
-        lost_detail: 0,
-        lost_fields: 0,
-        histogram: [0; exoscope_abi::totals::HISTOGRAM_BUCKETS],
-    }
-}
-
 /// What a query gives, one line a row, values separated by `|`.
 pub(crate) fn rows(path: &Path, sql: &str) -> Vec<String> {
     let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
