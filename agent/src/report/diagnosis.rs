@@ -103,6 +103,15 @@ impl Diagnosis {
     }
 }
 
+fn fine(about: &'static str, found: String) -> Finding {
+    Finding {
+        level: Level::Ok,
+        about,
+        found,
+        remedy: None,
+    }
+}
+
 fn note(about: &'static str, found: String, remedy: Option<&str>) -> Finding {
     Finding {
         level: Level::Note,
@@ -134,12 +143,7 @@ fn of_sessions(sessions: &[SessionRow], file: &Path) -> Finding {
             .last()
             .and_then(|session| session.end_reason.as_deref());
         let last = ends.map_or_else(String::new, |end| format!("; {}", printable(end)));
-        return Finding {
-            level: Level::Ok,
-            about: "sessions",
-            found: format!("{all}{last}"),
-            remedy: None,
-        };
+        return fine("sessions", format!("{all}{last}"));
     }
     let (sessions, have) = if open.len() == 1 {
         ("session", "has")
@@ -165,12 +169,8 @@ fn of_calls(completeness: &[CompletenessRow], live: bool) -> Finding {
     let (all, missing) = (sum(|row| row.calls_counted), sum(|row| row.calls_missing));
     let all_calls = counted(all, "call", "calls");
     if missing == 0 {
-        return Finding {
-            level: Level::Ok,
-            about: "calls",
-            found: format!("each of {all_calls} counted in the kernel is accounted for"),
-            remedy: None,
-        };
+        let found = format!("each of {all_calls} counted in the kernel is accounted for");
+        return fine("calls", found);
     }
     let found = format!(
         "{} of {all_calls} counted in the kernel {} not in this file",
@@ -193,71 +193,57 @@ fn of_calls(completeness: &[CompletenessRow], live: bool) -> Finding {
 
 /// What the kernel could not hand on.
 fn of_losses(losses: &LossRow) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    let mut add = |number: i64, finding: &dyn Fn(i64) -> Finding| {
-        if number > 0 {
-            findings.push(finding(number));
-        }
-    };
-    add(losses.lost_ring, &|records| {
-        let records = counted(records, "record of a call", "records of calls");
-        lost(
-            "rings",
-            format!("{records} found no room: calls ended faster than the agent read"),
-            FEWER_RECORDS,
-        )
-    });
-    add(losses.lost_table, &|calls| {
-        let calls = counted(calls, "call was", "calls were");
-        let found = format!("{calls} not followed: too many were open at once");
-        lost(
-            "open calls",
-            found,
-            "choose fewer functions with --functions and --exclude, above all those that stay open for long",
-        )
-    });
-    add(losses.replaced, &|ends| {
-        let ends = counted(ends, "call has", "calls have");
-        note(
-            "ends",
-            format!("{ends} an end that was never seen, and the outcome `unfinished`"),
-            None,
-        )
-    });
-    add(losses.unmatched, &|ends| {
-        let ends = counted(ends, "call", "calls");
-        let found =
-            format!("{ends} had begun before the session: their ends are in `unmatched_exits`");
-        note(
-            "beginnings",
-            found,
-            Some("`exoscope run` sees a program from its first call"),
-        )
-    });
-    add(losses.lost_detail + losses.lost_panics, &|messages| {
-        let messages = counted(messages, "message of an error", "messages of errors");
-        lost(
-            "messages",
-            format!("{messages} found no room"),
-            FEWER_RECORDS,
-        )
-    });
-    add(losses.lost_fields, &|calls| {
-        let calls = counted(calls, "call", "calls");
-        lost(
-            "fields",
-            format!("the fields of {calls} found no room"),
-            "give the rings more room with --ring-size, or leave fields out with --no-fields",
-        )
-    });
-    add(losses.lost_links, &|links| {
-        let links = counted(links, "link", "links");
-        let found = format!(
-            "{links} found no room: calls in the tasks and threads that they were made for may have no parent"
-        );
-        lost("links", found, FEWER_RECORDS)
-    });
-    findings
+    const MORE_OPEN: &str = "choose fewer functions with --functions and --exclude, above all those that stay open for long";
+    const NO_FIELDS: &str =
+        "give the rings more room with --ring-size, or leave fields out with --no-fields";
+    let calls = |number| counted(number, "call", "calls");
+    let messages = losses.lost_detail + losses.lost_panics;
+    let findings = [
+        (losses.lost_ring, {
+            let records = counted(losses.lost_ring, "record of a call", "records of calls");
+            let found = format!("{records} found no room: calls ended faster than the agent read");
+            lost("rings", found, FEWER_RECORDS)
+        }),
+        (losses.lost_table, {
+            let were = counted(losses.lost_table, "call was", "calls were");
+            let found = format!("{were} not followed: too many were open at once");
+            lost("open calls", found, MORE_OPEN)
+        }),
+        (losses.replaced, {
+            let have = counted(losses.replaced, "call has", "calls have");
+            let found = format!("{have} an end that was never seen, and the outcome `unfinished`");
+            note("ends", found, None)
+        }),
+        (losses.unmatched, {
+            let calls = calls(losses.unmatched);
+            let found = format!(
+                "{calls} had begun before the session: their ends are in `unmatched_exits`"
+            );
+            let remedy = "`exoscope run` sees a program from its first call";
+            note("beginnings", found, Some(remedy))
+        }),
+        (messages, {
+            let messages = counted(messages, "message of an error", "messages of errors");
+            lost(
+                "messages",
+                format!("{messages} found no room"),
+                FEWER_RECORDS,
+            )
+        }),
+        (losses.lost_fields, {
+            let found = format!("the fields of {} found no room", calls(losses.lost_fields));
+            lost("fields", found, NO_FIELDS)
+        }),
+        (losses.lost_links, {
+            let links = counted(losses.lost_links, "link", "links");
+            let found = format!(
+                "{links} found no room: calls in the tasks and threads that they were made for may have no parent"
+            );
+            lost("links", found, FEWER_RECORDS)
+        }),
+    ];
+    let met = findings.into_iter().filter(|(number, _)| *number > 0);
+    met.map(|(_, finding)| finding).collect()
 }
 
 /// Calls that reached the agent and were lost there.
