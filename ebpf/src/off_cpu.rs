@@ -65,17 +65,18 @@ fn switch(ctx: &RawTracePointContext) -> Option<()> {
     }
     let settings = SAMPLING.get(0)?;
     let target = OFF_CPU_PROCESS.get_ptr_mut(0)?;
+    let current = bpf_get_current_pid_tgid() >> 32;
     // SAFETY: the word lies in the map; whoever writes it writes the same.
     let mut process = unsafe { target.read_volatile() };
-    if process == 0 && runs_target(settings) {
-        process = bpf_get_current_pid_tgid() >> 32;
+    if process == 0 {
+        if !runs_target(settings) {
+            return None;
+        }
+        process = current;
         // SAFETY: as above.
         unsafe { target.write_volatile(process) };
     }
-    if process == 0 {
-        return None;
-    }
-    if bpf_get_current_pid_tgid() >> 32 == process {
+    if current == process {
         leave(ctx, settings);
     }
     let next = ctx.arg::<u64>(2);
