@@ -104,6 +104,12 @@ impl Observed {
         }
     }
 
+    /// Whether nothing came between what observes and the call.
+    pub fn is_close(&self) -> bool {
+        let times = [self.cpu(), self.runqueue(), self.blocked()];
+        times.into_iter().all(Bounds::are_close)
+    }
+
     /// Time in which a thread that never left its CPU of its own accord was neither on it nor waiting for
     /// it: a hypervisor had it.
     fn taken_away(&self) -> i64 {
