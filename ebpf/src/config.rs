@@ -35,15 +35,14 @@ static MEMORY_CPUS: u32 = 1;
 /// Where the counts are.
 #[unsafe(no_mangle)]
 pub static OFFSETS: Offsets = Offsets {
-    tgid: 0,
     pid: 0,
     cpu_time: 0,
+    cpu_time_at: 0,
     run_delay: 0,
-    last_arrival: 0,
-    arrivals: 0,
     cfs_rq: 0,
     rq: 0,
     clock: 0,
+    clock_task: 0,
     min_flt: 0,
     maj_flt: 0,
     nvcsw: 0,

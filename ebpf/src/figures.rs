@@ -14,9 +14,9 @@ use exoscope_abi::figures::{
 
 use crate::{
     config::{self, OFFSETS, offset},
+    cpu_time,
     kernel::{Memory, Task},
-    marker::Site,
-    sched,
+    marker::{Site, now},
     table::Slot,
 };
 
@@ -47,9 +47,30 @@ static SHARES: Array<Shares, 1> = Array::new();
 #[btf_map]
 static PER_CPU: PerCpuArray<[u64; RSS_CPUS], 1> = PerCpuArray::new();
 
-/// A call has begun.
+/// A time, and what tells whether the thread has kept its CPU since.
+#[derive(Clone, Copy)]
+pub struct Clock {
+    /// `CLOCK_MONOTONIC` nanoseconds.
+    pub ns: u64,
+    switches: u32,
+}
+
+impl Clock {
+    /// Now.
+    #[inline(always)]
+    pub fn read() -> Self {
+        // In this order: a switch between the two is noticed.
+        let switches = if takes_times() { switches() } else { 0 };
+        Self {
+            ns: now(),
+            switches,
+        }
+    }
+}
+
+/// A call begins now, or when the clock is read again, as it may have to be.
 #[inline(always)]
-pub fn begin(site: Site, slot: Slot, start_ns: u64) {
+pub fn begin(site: Site, slot: Slot, start: &mut Clock) {
     if !are_taken_at(site) {
         return;
     }
@@ -58,7 +79,7 @@ pub fn begin(site: Site, slot: Slot, start_ns: u64) {
     };
     // SAFETY: both lie in maps, and belong to the slot, which this program has claimed.
     unsafe {
-        *beginning = moment(start_ns);
+        *beginning = moment(start);
         if site.says(IN_POLLS)
             && let Some(polled) = POLLED_FIGURES.get_ptr_mut(slot.index)
         {
@@ -70,9 +91,9 @@ pub fn begin(site: Site, slot: Slot, start_ns: u64) {
     }
 }
 
-/// A call ends that still has its slot.
+/// Likewise, a call ends that still has its slot.
 #[inline(always)]
-pub fn ended(site: Site, slot: Slot, items: u32, end_ns: u64) -> Figures {
+pub fn ended(site: Site, slot: Slot, items: u32, end: &mut Clock) -> Figures {
     let unknown = Figures::none(0);
     // Between its items an iterator is open, and its thread does other things.
     if !are_taken_at(site) || items != 0 && !site.says(IN_POLLS) {
@@ -81,7 +102,7 @@ pub fn ended(site: Site, slot: Slot, items: u32, end_ns: u64) -> Figures {
     let Some(beginning) = BEGINNINGS.get_ptr(slot.index) else {
         return unknown;
     };
-    let end = moment(end_ns);
+    let end = moment(end);
     // SAFETY: as in `begin`; nobody else ends the call.
     unsafe {
         if !site.says(IN_POLLS) {
@@ -97,9 +118,9 @@ pub fn ended(site: Site, slot: Slot, items: u32, end_ns: u64) -> Figures {
     }
 }
 
-/// A later poll of a call begins.
+/// Likewise, a later poll of a call begins.
 #[inline(always)]
-pub fn poll_begins(site: Site, slot: Slot, at_ns: u64) {
+pub fn poll_begins(site: Site, slot: Slot, at: &mut Clock) {
     if !are_taken_at(site) {
         return;
     }
@@ -109,15 +130,15 @@ pub fn poll_begins(site: Site, slot: Slot, at_ns: u64) {
     ) {
         // SAFETY: as in `begin`; whoever polls the call is alone with them.
         unsafe {
-            *beginning = moment(at_ns);
+            *beginning = moment(at);
             (*polled).begin();
         }
     }
 }
 
-/// A poll of a call ends.
+/// Likewise, a poll of a call ends.
 #[inline(always)]
-pub fn poll_ends(site: Site, slot: Slot, at_ns: u64) {
+pub fn poll_ends(site: Site, slot: Slot, at: &mut Clock) {
     if !are_taken_at(site) {
         return;
     }
@@ -126,7 +147,7 @@ pub fn poll_ends(site: Site, slot: Slot, at_ns: u64) {
         POLLED_FIGURES.get_ptr_mut(slot.index),
     ) {
         // SAFETY: as in `poll_begins`.
-        unsafe { (*polled).end(&*beginning, &moment(at_ns)) };
+        unsafe { (*polled).end(&*beginning, &moment(at)) };
     }
 }
 
@@ -136,40 +157,63 @@ fn are_taken_at(site: Site) -> bool {
     config::figures() != 0 && !site.says(NEVER)
 }
 
-/// The counts as they were at `at_ns`, a moment ago.
+/// Times and switches are taken, which have to be of one moment.
 #[inline(always)]
-fn moment(at_ns: u64) -> Moment {
+fn takes_times() -> bool {
+    config::figures() & (CPU | SWITCHES) != 0
+}
+
+/// How often this thread has left its CPU.
+#[inline(always)]
+fn switches() -> u32 {
+    let task = Task::current();
+    task.voluntary_switches()
+        .wrapping_add(task.involuntary_switches())
+}
+
+/// How often the counts are taken at most, until the thread keeps its CPU meanwhile.
+const TRIES: u32 = 3;
+
+/// The counts at a time that has just been read; where the thread was off its CPU since, it is read again.
+#[inline(always)]
+fn moment(at: &mut Clock) -> Moment {
     let wanted = config::figures();
     let task = Task::current();
     let mut moment = Moment {
         tid: task.number(),
         ..Moment::default()
     };
-    let mut since = 0;
-    if wanted & CPU != 0
-        && let Some(times) = sched::times_at(task, at_ns)
-    {
-        moment.known |= CPU;
-        moment.off_ns = times.off_ns;
-        moment.runqueue_ns = times.runqueue_ns;
-        since = times.since;
-    }
     if wanted & FAULTS != 0 {
         moment.known |= FAULTS;
         moment.minor_faults = task.minor_faults();
         moment.major_faults = task.major_faults();
-    }
-    // Without switches nobody could tell a time off the CPU that was missed from none at all.
-    if wanted & (SWITCHES | CPU) != 0 {
-        moment.known |= wanted & SWITCHES;
-        moment.voluntary_switches = task.voluntary_switches();
-        moment.involuntary_switches = task.involuntary_switches().wrapping_sub(since);
     }
     if wanted & MEMORY != 0
         && let Some(pages) = resident_pages(task.memory())
     {
         moment.known |= MEMORY;
         moment.rss_pages = pages;
+    }
+    let mut tries = 0;
+    while takes_times() && tries < TRIES {
+        if wanted & CPU != 0
+            && let Some(off_ns) = cpu_time::off_ns(task)
+        {
+            moment.known |= CPU;
+            moment.off_ns = off_ns;
+            moment.runqueue_ns = task.runqueue_ns();
+        }
+        moment.known |= wanted & SWITCHES;
+        moment.voluntary_switches = task.voluntary_switches();
+        moment.involuntary_switches = task.involuntary_switches();
+        let switches = moment
+            .voluntary_switches
+            .wrapping_add(moment.involuntary_switches);
+        if switches == at.switches {
+            break;
+        }
+        *at = Clock::read();
+        tries += 1;
     }
     moment
 }

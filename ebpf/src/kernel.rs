@@ -30,18 +30,14 @@ impl Task {
     }
 
     members! {
-        /// Number of its process, as the machine numbers it.
-        process: u32 as u64, tgid;
         /// Its number, as the machine numbers it.
         number: u32 as u32, pid;
-        /// Nanoseconds that it has been on a CPU; of a thread that is on one, up to the last tick.
+        /// Nanoseconds that it has been on a CPU, up to when the kernel last added them up.
         cpu_ns: u64 as u64, cpu_time;
+        /// When that was, by the clock that stands still while the CPU does not run threads.
+        cpu_ns_at: u64 as u64, cpu_time_at;
         /// Nanoseconds that it has waited for a CPU.
         runqueue_ns: u64 as u64, run_delay;
-        /// When it last got a CPU, by the scheduler's clock.
-        arrived_ns: u64 as u64, last_arrival;
-        /// How often it has got a CPU.
-        arrivals: u64 as u64, arrivals;
         /// Page faults without reading.
         minor_faults: u64 as u32, min_flt;
         /// Page faults that read.
@@ -52,14 +48,13 @@ impl Task {
         involuntary_switches: u64 as u32, nivcsw;
     }
 
-    /// The scheduler's clock of its CPU, as it was last set: in a switch, at the beginning of that.
+    /// The queue of its CPU.
     #[inline(always)]
-    pub fn clock_ns(self) -> u64 {
+    pub fn queue(self) -> Queue {
         // SAFETY: as for the other members; a thread always has a queue, and that a CPU's.
         unsafe {
             let queue = load::<*const u8>(self.0, offset(&OFFSETS.cfs_rq));
-            let queue = load::<*const u8>(queue, offset(&OFFSETS.rq));
-            load::<u64>(queue, offset(&OFFSETS.clock))
+            Queue(load::<*const u8>(queue, offset(&OFFSETS.rq)))
         }
     }
 
@@ -68,6 +63,23 @@ impl Task {
     pub fn memory(self) -> Memory {
         // SAFETY: as for the other members.
         Memory(unsafe { load::<*const u8>(self.0, offset(&OFFSETS.mm)) })
+    }
+}
+
+/// The threads of a CPU: an `rq`.
+#[derive(Clone, Copy)]
+pub struct Queue(*const u8);
+
+impl Queue {
+    /// How far its clock is ahead of the one that stands still while the CPU does not run threads. The kernel
+    /// sets one after the other.
+    #[inline(always)]
+    pub fn clocks_apart(self) -> u64 {
+        // SAFETY: as for the members of a thread.
+        unsafe {
+            let clock = load::<u64>(self.0, offset(&OFFSETS.clock));
+            clock.wrapping_sub(load::<u64>(self.0, offset(&OFFSETS.clock_task)))
+        }
     }
 }
 

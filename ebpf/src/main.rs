@@ -15,6 +15,7 @@
 mod atomic;
 mod chain;
 mod config;
+mod cpu_time;
 mod emit;
 mod extras;
 mod figures;
@@ -26,9 +27,7 @@ mod off_cpu;
 mod polls;
 mod ring;
 mod sample;
-mod sched;
 mod table;
-mod task_storage;
 mod tasks;
 mod totals;
 

@@ -19,7 +19,8 @@ use exoscope_abi::{
 };
 
 use crate::{
-    atomic, chain, config, emit, figures,
+    atomic, chain, config, emit,
+    figures::{self, Clock},
     log::debug,
     maps::NUMBERS,
     polls,
@@ -164,7 +165,9 @@ fn begin(ctx: &ProbeContext) -> Option<()> {
         return None;
     };
     let id = next_number();
-    let start_ns = now();
+    let mut start = Clock::read();
+    figures::begin(site, slot, &mut start);
+    let start_ns = start.ns;
     // SAFETY: the slot lies in the map, and this program has claimed it. The number is written
     // last: until then a reader takes the slot for empty.
     unsafe {
@@ -178,7 +181,6 @@ fn begin(ctx: &ProbeContext) -> Option<()> {
         (*slot.call).start_ns = start_ns;
         (&raw mut (*slot.call).id).write_volatile(id);
     }
-    figures::begin(site, slot, start_ns);
     if !parent.open.is_null() {
         // SAFETY: it lies in the map.
         unsafe { table::child_begins(parent.open, start_ns) };
@@ -252,7 +254,7 @@ fn record_of(call: &OpenCall, end_ns: u64, outcome: u32, items: u32) -> CallReco
 
 #[inline(always)]
 fn end(ctx: &ProbeContext, detail: u64) -> Option<()> {
-    let end_ns = now();
+    let mut end = Clock::read();
     let phase = phase();
     if phase == Phase::Attaching as u64 {
         return None;
@@ -265,12 +267,12 @@ fn end(ctx: &ProbeContext, detail: u64) -> Option<()> {
     let totals = Totals::of(function)?;
     let seen = if config::exits_only() {
         if capturing {
-            end_only(ctx, function, (outcome, items), end_ns, totals)
+            end_only(ctx, function, (outcome, items), end.ns, totals)
         } else {
             Some(0)
         }
     } else {
-        end_open(ctx, site, (outcome, items), end_ns, totals)
+        end_open(ctx, site, (outcome, items), &mut end, totals)
     };
     let id = match seen {
         Some(id) => id,
@@ -280,12 +282,12 @@ fn end(ctx: &ProbeContext, detail: u64) -> Option<()> {
             if capturing {
                 debug!(ctx, "function {}: an end without a beginning", function);
                 totals.unmatched();
-                emit::call(without_start(function, outcome, end_ns), totals);
+                emit::call(without_start(function, outcome, end.ns), totals);
             }
             0
         }
     };
-    if detail != 0 && id != 0 && emit::error(detail, id, end_ns, Said::AtEnd).is_none() {
+    if detail != 0 && id != 0 && emit::error(detail, id, end.ns, Said::AtEnd).is_none() {
         totals.lost_detail();
     }
     Some(())
@@ -297,7 +299,7 @@ fn end_open(
     ctx: &ProbeContext,
     site: Site,
     (outcome, items): (u32, u32),
-    end_ns: u64,
+    end: &mut Clock,
     totals: Totals,
 ) -> Option<u64> {
     if argument(ctx, 3) == UNSEEN {
@@ -306,8 +308,9 @@ fn end_open(
     let slot = table::find(argument(ctx, 1))?;
     // SAFETY: the slot lies in the map.
     let call = unsafe { slot.call.read() };
+    let figures = figures::ended(site, slot, items, end);
+    let end_ns = end.ns;
     let polls = polls::ended(slot, &call, end_ns);
-    let figures = figures::ended(site, slot, items, end_ns);
     slot.release();
     let duration = end_ns.saturating_sub(call.start_ns);
     totals.ended(outcome, duration);

@@ -11,7 +11,8 @@ use exoscope_abi::{
 };
 
 use crate::{
-    config, figures,
+    config,
+    figures::{self, Clock},
     maps::MMAPABLE,
     marker::{Site, argument, now},
     table::{self, Slot},
@@ -61,19 +62,20 @@ fn begin(ctx: &ProbeContext) -> Option<()> {
         // SAFETY: the wake-ups lie in the map.
         unsafe { (&raw mut (*wakes).polled_ns).write_volatile(Wakes::ANY) };
     }
-    let mut at_ns = now();
     // SAFETY: the slot and its polls lie in maps, and whoever polls the call is alone with them.
-    unsafe {
+    let at_ns = unsafe {
         let (id, start_ns) = ((*slot.call).id, (*slot.call).start_ns);
         if (*polls).id == id {
+            let mut at = Clock::read();
+            figures::poll_begins(Site::of(ctx), slot, &mut at);
             let woken_ns = first_wake(&*polls);
-            (*polls).begin(waker, at_ns, woken_ns);
-            figures::poll_begins(Site::of(ctx), slot, at_ns);
+            (*polls).begin(waker, at.ns, woken_ns);
+            at.ns
         } else {
-            at_ns = start_ns;
             *polls = OpenPolls::first(id, waker, start_ns);
+            start_ns
         }
-    }
+    };
     if let Some(wakes) = wakes {
         // SAFETY: the wake-ups lie in the map.
         unsafe { (&raw mut (*wakes).polled_ns).write_volatile(at_ns) };
@@ -83,14 +85,14 @@ fn begin(ctx: &ProbeContext) -> Option<()> {
 
 #[inline(always)]
 fn end(ctx: &ProbeContext) -> Option<()> {
-    let at_ns = now();
+    let mut at = Clock::read();
     let slot = table::find(argument(ctx, 1))?;
     let polls = POLLS.get_ptr_mut(slot.index)?;
     // SAFETY: as in `begin`.
     unsafe {
         if (*polls).id == (*slot.call).id {
-            (*polls).end(at_ns);
-            figures::poll_ends(Site::of(ctx), slot, at_ns);
+            figures::poll_ends(Site::of(ctx), slot, &mut at);
+            (*polls).end(at.ns);
         }
     }
     Some(())

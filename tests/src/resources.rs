@@ -25,15 +25,23 @@ pub struct Usage {
     pub peak_rss_bytes: i64,
 }
 
-/// Times of a thread during a call.
+/// What a thread used during a call.
 #[derive(Clone, Copy, Debug, Deserialize)]
-pub struct Times {
+pub struct Used {
     /// How long the call lasted.
     pub lasted_ns: i64,
     /// CPU time of its thread.
     pub cpu_ns: i64,
     /// Time in which its thread waited for a CPU.
     pub runqueue_ns: i64,
+    /// Page faults without reading.
+    pub minor_faults: i64,
+    /// Page faults that read.
+    pub major_faults: i64,
+    /// Switches because its thread waited.
+    pub voluntary_switches: i64,
+    /// Switches because its thread's turn was over.
+    pub involuntary_switches: i64,
 }
 
 /// What the target observed of one call.
@@ -44,18 +52,10 @@ pub struct Observed {
     pub function: String,
     /// The thread that made the call, or that polled it last.
     pub tid: i64,
-    /// Its times, with both markers and a little more.
-    pub outside: Times,
-    /// Its times, without markers and a little less; zeros where they are not taken.
-    pub inside: Times,
-    /// Page faults without reading.
-    pub minor_faults: i64,
-    /// Page faults that read.
-    pub major_faults: i64,
-    /// Switches because its thread waited.
-    pub voluntary_switches: i64,
-    /// Switches because its thread's turn was over.
-    pub involuntary_switches: i64,
+    /// With both markers and a little more.
+    pub outside: Used,
+    /// Without markers and a little less; zeros where it is not taken.
+    pub inside: Used,
 }
 
 /// Between what and what a time of a call lies.
@@ -68,15 +68,16 @@ pub struct Bounds {
 }
 
 impl Observed {
-    /// CPU time. Of a thread that never waited, it may be longer by what a hypervisor took away.
+    /// CPU time.
     pub fn cpu(&self) -> Bounds {
         Bounds {
             low: self.inside.cpu_ns,
-            high: self.outside.cpu_ns + self.taken_away(),
+            high: self.outside.cpu_ns,
         }
     }
 
-    /// Time in which the thread waited for a CPU, likewise.
+    /// Time in which the thread waited for a CPU. What a hypervisor took from one that never waited for anything
+    /// else counts as such.
     pub fn runqueue(&self) -> Bounds {
         Bounds {
             low: self.inside.runqueue_ns,
@@ -87,8 +88,8 @@ impl Observed {
     /// All that the thread was neither on a CPU nor waiting for one.
     pub fn blocked(&self) -> Bounds {
         let (outside, inside) = (self.outside, self.inside);
-        let rest = |of: Times, less: Times| of.lasted_ns - less.cpu_ns - less.runqueue_ns;
-        if self.voluntary_switches == 0 {
+        let rest = |of: Used, less: Used| of.lasted_ns - less.cpu_ns - less.runqueue_ns;
+        if self.outside.voluntary_switches == 0 {
             return Bounds { low: 0, high: 0 };
         }
         if outside.runqueue_ns == inside.runqueue_ns {
@@ -113,12 +114,13 @@ impl Observed {
     /// Time in which a thread that never left its CPU of its own accord was neither on it nor waiting for
     /// it: a hypervisor had it.
     fn taken_away(&self) -> i64 {
-        let Times {
+        let Used {
             lasted_ns,
             cpu_ns,
             runqueue_ns,
+            ..
         } = self.outside;
-        if self.voluntary_switches == 0 {
+        if self.outside.voluntary_switches == 0 {
             (lasted_ns - cpu_ns - runqueue_ns).max(0)
         } else {
             0

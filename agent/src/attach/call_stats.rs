@@ -3,20 +3,10 @@
 //! Each stat is found out by itself: what one of them lacks on this machine leaves the others.
 
 use std::fmt;
-use std::io;
-use std::os::fd::{AsFd as _, OwnedFd};
-use std::sync::Arc;
 
 use exoscope_abi::figures::{self, Offsets, RSS_COUNTERS, RSS_CPUS};
 
-use super::programs::{ProgramsError, Relocated};
-use super::sys::{self, Purpose};
 use crate::kernel_types::{KernelTypes, TypesError};
-
-/// The program that follows the target's threads.
-const SCHED_PROGRAM: &str = "sched_switch";
-/// The type of the tracepoint's function, by which the kernel knows the tracepoint.
-const SCHED_TRACEPOINT: &str = "btf_trace_sched_switch";
 
 /// A stat of every call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -114,8 +104,6 @@ pub struct Available {
     pub offsets: Offsets,
     /// CPUs among which the counters of memory are spread.
     pub memory_cpus: u32,
-    /// The kernel's types, where it was looked for.
-    pub types: Option<Arc<KernelTypes>>,
     /// What was wanted and can't be had, with the reason.
     pub lacking: Vec<(CallStat, String)>,
 }
@@ -144,7 +132,6 @@ impl Available {
                 available.lacks(stat, why);
             }
         }
-        available.types = Some(types);
         available
     }
 
@@ -152,26 +139,23 @@ impl Available {
     fn find(&mut self, stat: CallStat, types: &KernelTypes) -> Result<(), String> {
         let offsets = &mut self.offsets;
         let of_task = |path: &str| offset(types, "task_struct", path);
-        offsets.tgid = of_task("tgid")?;
         offsets.pid = of_task("pid")?;
         match stat {
             CallStat::Cpu => {
+                find_switches(offsets, types)?;
                 offsets.cpu_time = of_task("se.sum_exec_runtime")?;
+                offsets.cpu_time_at = of_task("se.exec_start")?;
                 offsets.run_delay = of_task("sched_info.run_delay")?;
-                offsets.last_arrival = of_task("sched_info.last_arrival")?;
-                offsets.arrivals = of_task("sched_info.pcount")?;
                 offsets.cfs_rq = of_task("se.cfs_rq")?;
                 offsets.rq = offset(types, "cfs_rq", "rq")?;
                 offsets.clock = offset(types, "rq", "clock")?;
+                offsets.clock_task = offset(types, "rq", "clock_task")?;
             }
             CallStat::Faults => {
                 offsets.min_flt = of_task("min_flt")?;
                 offsets.maj_flt = of_task("maj_flt")?;
             }
-            CallStat::Switches => {
-                offsets.nvcsw = of_task("nvcsw")?;
-                offsets.nivcsw = of_task("nivcsw")?;
-            }
+            CallStat::Switches => find_switches(offsets, types)?,
             CallStat::Memory => {
                 find_memory(offsets, types)?;
                 self.memory_cpus = memory_cpus()?;
@@ -203,6 +187,12 @@ fn offset(types: &KernelTypes, structure: &str, path: &str) -> Result<u32, Strin
         .map_err(|error| error.to_string())
 }
 
+fn find_switches(offsets: &mut Offsets, types: &KernelTypes) -> Result<(), String> {
+    offsets.nvcsw = offset(types, "task_struct", "nvcsw")?;
+    offsets.nivcsw = offset(types, "task_struct", "nivcsw")?;
+    Ok(())
+}
+
 /// The counters of memory: an array of them in `mm_struct`, whose shares of a CPU lie side by side.
 fn find_memory(offsets: &mut Offsets, types: &KernelTypes) -> Result<(), String> {
     let text = |error: TypesError| error.to_string();
@@ -232,33 +222,9 @@ fn memory_cpus() -> Result<u32, String> {
     Ok(cpus)
 }
 
-/// Has the target's threads followed, for as long as the descriptor lives.
-pub(super) fn follow_threads(
-    object: &Relocated,
-    types: &KernelTypes,
-) -> Result<OwnedFd, FollowError> {
-    let tracepoint = types.type_alias(SCHED_TRACEPOINT)?;
-    let program = object.load(Purpose::Tracepoint(tracepoint), SCHED_PROGRAM)?;
-    sys::create_tracepoint_link(program.as_fd()).map_err(FollowError::Link)
-}
-
-/// Why threads can't be followed.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum FollowError {
-    /// The kernel's types are unknown, or it has no such tracepoint.
-    #[error(transparent)]
-    Types(#[from] TypesError),
-    /// The program is refused.
-    #[error(transparent)]
-    Program(#[from] ProgramsError),
-    /// The link is refused.
-    #[error("the kernel refuses to run a program at its scheduler's switches ({0})")]
-    Link(io::Error),
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::programs::{Programs, Settings};
+    use super::super::programs::{Programs, ProgramsError, Settings};
     use super::*;
 
     #[test]

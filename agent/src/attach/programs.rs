@@ -10,7 +10,7 @@ use aya_obj::Object;
 use exoscope_abi::figures::Offsets;
 use exoscope_abi::{Phase, ring, table};
 
-use super::call_stats::{self, Available, CallStat, CallStats};
+use super::call_stats::{Available, CallStat, CallStats};
 use super::log::ProgramLog;
 use super::sampling::Sampling;
 use super::sys::{self, LoadError, Purpose};
@@ -96,9 +96,6 @@ pub enum ProgramsError {
     /// Stacks can't be sampled.
     #[error("can't sample stacks: {0}; leave out --sample, or see what `exoscope doctor` says")]
     Sampling(String),
-    /// Threads can't be followed.
-    #[error("can't follow the threads of the target: {0}")]
-    Following(String),
     /// The object that was built in is broken.
     #[error("the BPF object built into this program is broken: {0}; build exoscope again")]
     Object(String),
@@ -176,8 +173,6 @@ pub struct Programs {
     shards: u32,
     log: ProgramLog,
     lacking: Vec<(CallStat, String)>,
-    /// Follows the target's threads, where their times are wanted.
-    _follows: Option<OwnedFd>,
 }
 
 impl Programs {
@@ -190,7 +185,6 @@ impl Programs {
         let mut available = Available::of(settings.call_stats);
         loop {
             match Self::load_asking(settings, &available) {
-                Err(ProgramsError::Following(why)) => available.lacks(CallStat::Cpu, why),
                 Err(ProgramsError::Rejected {
                     program, reason, ..
                 }) if available.stats != CallStats::NONE => available.lacks_all(&format!(
@@ -239,21 +233,12 @@ impl Programs {
                 "POLLED_FIGURES",
                 one_unless(asking && settings.polls, calls),
             )
-            // One with a value for each thread.
-            .allow_unsupported_maps()
             .map_max_entries("SAMPLES", settings.sampling.ring_bytes(cpus))
             .map_max_entries("OFF_CPU", settings.sampling.off_cpu_threads())
             .load(OBJECT)
             .map_err(|error| ProgramsError::Maps(with_causes(&error)))?;
         let relocated = Relocated::with_maps_of(&ebpf, &rings)?;
         let programs = load_programs(&relocated)?;
-        let follows = match &available.types {
-            Some(types) if available.stats.contains(CallStat::Cpu) => {
-                let link = call_stats::follow_threads(&relocated, types);
-                Some(link.map_err(|error| ProgramsError::Following(error.to_string()))?)
-            }
-            _ => None,
-        };
         let log = ProgramLog::of(&mut ebpf);
         Ok(Self {
             ebpf,
@@ -262,7 +247,6 @@ impl Programs {
             shards,
             log,
             lacking: Vec::new(),
-            _follows: follows,
         })
     }
 
@@ -358,15 +342,14 @@ fn map_fd(map: &Map) -> Result<BorrowedFd<'_>, ProgramsError> {
 /// As the object holds it.
 fn words(offsets: &Offsets) -> [u32; size_of::<Offsets>() / size_of::<u32>()] {
     [
-        offsets.tgid,
         offsets.pid,
         offsets.cpu_time,
+        offsets.cpu_time_at,
         offsets.run_delay,
-        offsets.last_arrival,
-        offsets.arrivals,
         offsets.cfs_rq,
         offsets.rq,
         offsets.clock,
+        offsets.clock_task,
         offsets.min_flt,
         offsets.maj_flt,
         offsets.nvcsw,

@@ -264,12 +264,6 @@ fn measured(figures: &abi::figures::Figures, measured_ns: u64) -> Figures {
             0
         }
     };
-    let mut all_known = figures.known;
-    if figures.voluntary_switches != 0 && figures.off_ns == 0 {
-        // Its thread waited for something and nobody saw it: better nothing than a wrong number. One
-        // that was made to leave may have been back before a clock went on.
-        all_known &= !CPU;
-    }
     let off_ns = known(CPU, figures.off_ns).min(measured_ns);
     let runqueue_ns = if figures.voluntary_switches == 0 {
         off_ns
@@ -278,8 +272,8 @@ fn measured(figures: &abi::figures::Figures, measured_ns: u64) -> Figures {
     };
     let count = |flag, count| known(flag, u64::from(count)) as u32;
     Figures {
-        known: all_known,
-        cpu_ns: if all_known & CPU != 0 {
+        known: figures.known,
+        cpu_ns: if figures.known & CPU != 0 {
             measured_ns - off_ns
         } else {
             0
@@ -339,23 +333,22 @@ mod tests {
     }
 
     #[test]
-    fn an_absence_that_nobody_saw_leaves_the_times_unknown() {
-        let mut figures = abi::figures::Figures {
-            voluntary_switches: 1,
-            ..abi::figures::Figures::none(CPU)
+    fn the_time_of_a_call_is_split_without_a_rest() {
+        let split = |off_ns, runqueue_ns, voluntary_switches| {
+            let figures = abi::figures::Figures {
+                off_ns,
+                runqueue_ns,
+                voluntary_switches,
+                ..abi::figures::Figures::none(CPU)
+            };
+            let of_call = measured(&figures, 100);
+            assert_eq!(of_call.known, CPU);
+            (of_call.cpu_ns, of_call.runqueue_ns, of_call.blocked_ns)
         };
-        assert_eq!(measured(&figures, 100).known, 0);
-        figures.off_ns = 30;
-        figures.runqueue_ns = 10;
-        let seen = measured(&figures, 100);
-        assert_eq!(seen.known, CPU);
-        assert_eq!(
-            (seen.cpu_ns, seen.runqueue_ns, seen.blocked_ns),
-            (70, 10, 20)
-        );
-        figures.off_ns = 0;
-        figures.voluntary_switches = 0;
-        assert_eq!(measured(&figures, 100).cpu_ns, 100);
+        assert_eq!(split(0, 0, 0), (100, 0, 0));
+        assert_eq!(split(30, 10, 1), (70, 10, 20));
+        assert_eq!(split(30, 10, 0), (70, 30, 0), "it waited for a CPU only");
+        assert_eq!(split(120, 130, 1), (0, 100, 0), "the clocks differ");
     }
 
     fn assemble(records: Vec<Record>) -> Batch {

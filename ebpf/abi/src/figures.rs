@@ -27,7 +27,7 @@ pub const NEVER: u64 = 1 << 33;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Moment {
-    /// Nanoseconds that the thread has been off the CPU since it is followed.
+    /// Nanoseconds that the thread has not been on a CPU, by the scheduler's clock; only differences count.
     pub off_ns: u64,
     /// Nanoseconds that the thread has waited for a CPU.
     pub runqueue_ns: u64,
@@ -78,8 +78,10 @@ impl Moment {
     /// What happened until a later moment of the same thread. Of two threads nothing is known.
     #[inline(always)]
     pub const fn until(&self, end: &Self) -> Figures {
+        let off_ns = end.off_ns.wrapping_sub(self.off_ns);
         Figures {
-            off_ns: end.off_ns.wrapping_sub(self.off_ns),
+            // The clocks of two CPUs may differ by a little.
+            off_ns: if off_ns as i64 > 0 { off_ns } else { 0 },
             runqueue_ns: end.runqueue_ns.wrapping_sub(self.runqueue_ns),
             minor_faults: end.minor_faults.wrapping_sub(self.minor_faults),
             major_faults: end.major_faults.wrapping_sub(self.major_faults),
@@ -173,124 +175,26 @@ impl PolledFigures {
     }
 }
 
-/// What the kernel keeps of a thread, as far as it tells of its times off the CPU. The scheduler's clock
-/// has another beginning than `CLOCK_MONOTONIC`; only differences count.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[repr(C)]
-pub struct Stay {
-    /// When the thread last got a CPU, by the scheduler's clock.
-    pub arrived_ns: u64,
-    /// How often it has got one.
-    pub arrivals: u64,
-    /// Nanoseconds that it has waited for one.
-    pub runqueue_ns: u64,
-}
-
-/// A thread of the target, as it was when it last left a CPU.
-///
-/// What a thread has been off the CPU is the time between two arrivals less the CPU time that the kernel
-/// counts between them: its account is exact whenever the thread is off the CPU, and leaves out what a
-/// hypervisor takes away. The kernel keeps the time of the latest arrival, so that only leaving has to be
-/// seen. That is seen always: the program then runs in the thread itself. Its coming back is not, on
-/// kernels that don't trace some of their own threads, which are those that leave then.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[repr(C)]
-pub struct Followed {
-    /// When it left, in `CLOCK_MONOTONIC` nanoseconds; 0 before it has.
-    pub out_ns: u64,
-    /// Its CPU time by then.
-    pub out_cpu_ns: u64,
-    /// [`Stay::runqueue_ns`] then.
-    pub out_runqueue_ns: u64,
-    /// How long it had been off the CPU by then.
-    pub out_off_ns: u64,
-    /// What lets the time off the CPU begin with 0 when the thread is first followed.
-    pub base_ns: u64,
-    /// [`Stay::arrivals`] then, or when it was first followed; 0 for a thread that is not.
-    pub arrivals: u64,
-}
-const _: () = assert!(size_of::<Followed>() == 48);
-
-impl Followed {
-    /// It leaves a CPU at `at_ns`, which is `clock_ns` by the scheduler's clock, and has used `cpu_ns` of
-    /// CPU time.
-    #[inline(always)]
-    pub const fn leaves(&mut self, at_ns: u64, clock_ns: u64, cpu_ns: u64, stay: &Stay) {
-        if self.out_ns == 0 {
-            // When it arrived does not matter: its first absence begins now.
-            self.base_ns = cpu_ns.wrapping_sub(clock_ns);
-        } else {
-            self.out_off_ns = self.off_ns(stay);
-        }
-        self.out_ns = at_ns;
-        self.out_cpu_ns = cpu_ns;
-        self.out_runqueue_ns = stay.runqueue_ns;
-        self.arrivals = stay.arrivals;
-    }
-
-    /// Its times up to `at_ns`, a moment ago; the thread may have been off the CPU since. `None` where it
-    /// left a CPU and nobody saw it.
-    #[inline(always)]
-    pub const fn times_at(&self, at_ns: u64, stay: &Stay) -> Option<TimesOff> {
-        if self.out_ns > at_ns {
-            return Some(TimesOff {
-                off_ns: self.out_off_ns,
-                runqueue_ns: self.out_runqueue_ns,
-                since: 1,
-            });
-        }
-        let left = self.out_ns != 0;
-        if stay.arrivals != self.arrivals.wrapping_add(left as u64) {
-            return None;
-        }
-        Some(TimesOff {
-            off_ns: if left { self.off_ns(stay) } else { 0 },
-            runqueue_ns: stay.runqueue_ns,
-            since: 0,
-        })
-    }
-
-    /// How long it has been off the CPU, now that it is back.
-    #[inline(always)]
-    const fn off_ns(&self, stay: &Stay) -> u64 {
-        let of_arrival = stay.arrived_ns.wrapping_sub(self.out_cpu_ns);
-        of_arrival.wrapping_add(self.base_ns)
-    }
-}
-
-/// How long a thread has been off the CPU.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TimesOff {
-    /// Nanoseconds in all.
-    pub off_ns: u64,
-    /// Nanoseconds of these that it waited for a CPU.
-    pub runqueue_ns: u64,
-    /// How often it was made to leave since the moment that was asked for.
-    pub since: u32,
-}
-
 /// Where the programs find the counts in the structures of the running kernel, in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Offsets {
-    /// `task_struct.tgid`.
-    pub tgid: u32,
     /// `task_struct.pid`.
     pub pid: u32,
     /// `task_struct.se.sum_exec_runtime`.
     pub cpu_time: u32,
+    /// `task_struct.se.exec_start`.
+    pub cpu_time_at: u32,
     /// `task_struct.sched_info.run_delay`.
     pub run_delay: u32,
-    /// `task_struct.sched_info.last_arrival`.
-    pub last_arrival: u32,
-    /// `task_struct.sched_info.pcount`.
-    pub arrivals: u32,
     /// `task_struct.se.cfs_rq`, which leads to the queue of the thread's CPU.
     pub cfs_rq: u32,
     /// `cfs_rq.rq`.
     pub rq: u32,
     /// `rq.clock`.
     pub clock: u32,
+    /// `rq.clock_task`.
+    pub clock_task: u32,
     /// `task_struct.min_flt`.
     pub min_flt: u32,
     /// `task_struct.maj_flt`.
@@ -310,7 +214,7 @@ pub struct Offsets {
     /// Where an array map keeps the address of the values of each CPU: `bpf_array.pptrs`.
     pub array_values: u32,
 }
-const _: () = assert!(size_of::<Offsets>() == 72);
+const _: () = assert!(size_of::<Offsets>() == 68);
 
 /// Counters of `mm_struct.rss_stat`: pages of files, pages without, swapped ones, and shared ones.
 pub const RSS_COUNTERS: usize = 4;
@@ -375,64 +279,5 @@ mod tests {
         polled.begin();
         polled.begin();
         assert_eq!(polled.sum.known, 0, "an end was missed");
-    }
-
-    /// A thread that got its CPU for the `arrivals`th time.
-    fn stay(arrived_ns: u64, arrivals: u64, runqueue_ns: u64) -> Stay {
-        Stay {
-            arrived_ns,
-            arrivals,
-            runqueue_ns,
-        }
-    }
-
-    fn times(off_ns: u64, runqueue_ns: u64, since: u32) -> Option<TimesOff> {
-        Some(TimesOff {
-            off_ns,
-            runqueue_ns,
-            since,
-        })
-    }
-
-    #[test]
-    fn absences_add_up() {
-        // The scheduler's clock is 1,000 ahead.
-        let mut thread = Followed {
-            arrivals: 5,
-            ..Followed::default()
-        };
-        let first = stay(1_004, 5, 0);
-        assert_eq!(thread.times_at(20, &first), times(0, 0, 0), "it never left");
-        thread.leaves(30, 1_030, 900, &first);
-        let second = stay(1_050, 6, 3);
-        assert_eq!(thread.times_at(55, &second), times(20, 3, 0));
-        // Of the 25 ns between its arrivals it uses 18, whatever the clock says.
-        thread.leaves(70, 1_071, 918, &second);
-        let third = stay(1_075, 7, 9);
-        assert_eq!(thread.times_at(80, &third), times(27, 9, 0));
-        assert_eq!(
-            thread.times_at(65, &third),
-            times(20, 3, 1),
-            "before the last absence"
-        );
-    }
-
-    #[test]
-    fn a_thread_that_left_unseen_is_not_told_of_until_it_leaves_again() {
-        let mut thread = Followed {
-            arrivals: 5,
-            ..Followed::default()
-        };
-        assert_eq!(thread.times_at(20, &stay(4, 6, 0)), None);
-        thread.leaves(30, 1_030, 900, &stay(1_004, 5, 0));
-        let unseen = stay(1_060, 7, 3);
-        assert_eq!(thread.times_at(70, &unseen), None);
-        // It used 10 in its unseen stay, and 5 in this one.
-        thread.leaves(80, 1_080, 915, &unseen);
-        assert_eq!(
-            thread.times_at(95, &stay(1_090, 8, 3)),
-            times(45, 3, 0),
-            "of the 60 between 1,030 and 1,090 it used 15"
-        );
     }
 }

@@ -44,7 +44,7 @@ const SESSIONS: [(&str, &[&str], Option<f64>); 3] = [
 /// Measures a switch without a session, and what each kind of session adds.
 pub fn measure(args: &Args, report: &mut Report) -> Result<()> {
     let mut pair = Pair::start()?;
-    let mut target = Target::start(&args.targets.join("ticks"), &[])?;
+    let target = Target::start(&args.targets.join("ticks"), &[])?;
     target.pin(CPU + 1);
     let folder = tempfile::tempdir()?;
     let mut without = Vec::new();
@@ -60,8 +60,6 @@ pub fn measure(args: &Args, report: &mut Report) -> Result<()> {
             let output = folder.path().join(format!("{round}-{number}.db"));
             let agent = Agent::attach(&args.exoscope, target.pid(), &output, options)?;
             pin(agent.pid(), CPU + 1);
-            // Threads are followed from their first calls.
-            target.ask("call marked 1")?;
             std::thread::sleep(SETTLE);
             added.push(pair.ns_per_switch()? - bare);
             agent.stop()?;

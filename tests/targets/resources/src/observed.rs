@@ -1,9 +1,9 @@
 //! Calls whose use of resources is observed: by the clock of their thread's CPU time, by `schedstat`, and by
 //! `getrusage` of the thread.
 //!
-//! Each call is one line of JSON, `{"observed":"resources::observed::spins","tid":7,"outside":{…},…}`. Its times
-//! are taken twice, outside of both markers of the call and inside of them, so that those of the call lie
-//! between; the counts are taken outside.
+//! Each call is one line of JSON, `{"observed":"resources::observed::spins","tid":7,"outside":{…},"inside":{…}}`.
+//! Its times and counts are taken twice, outside of both markers of the call and inside of them, so that those of
+//! the call lie between. Of calls whose faults and memory matter they are taken outside only.
 //!
 //! A hypervisor may take a CPU away from a thread, and the kernel tells of that only when the thread next leaves
 //! it. So each observation begins, and each call that waits ends, right after the thread has got a CPU.
@@ -282,7 +282,7 @@ impl Future for Pending {
 /// Polls a future to its end.
 fn roam(milliseconds: u64, elsewhere: bool) {
     let mut future = pin!(roams(milliseconds));
-    let mut used = ThreadUsage::default();
+    let mut used = ThreadUsage::NONE;
     let mut poll = || {
         get_a_cpu_anew();
         let before = ThreadUsage::so_far();

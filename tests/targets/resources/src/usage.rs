@@ -57,20 +57,30 @@ impl fmt::Display for Usage {
     }
 }
 
-/// Times of this thread, so far or meanwhile.
-#[derive(Clone, Copy, Default)]
+/// Times of this thread, and how often it has left its CPU, so far or meanwhile.
+#[derive(Clone, Copy)]
 pub struct Times {
     at: Duration,
     cpu: Duration,
     runqueue: Duration,
+    counts: Counts,
 }
 
 impl Times {
-    /// Those so far; the clocks are read last.
+    const ZERO: Self = Self {
+        at: Duration::ZERO,
+        cpu: Duration::ZERO,
+        runqueue: Duration::ZERO,
+        counts: Counts::ZERO,
+    };
+
+    /// Those so far; the clocks are read last. Opening a file may make a thread wait, so that comes first.
     fn clocks_last() -> Self {
         let runqueue = waited_for_a_cpu();
+        let counts = Counts::so_far();
         Self {
             runqueue,
+            counts,
             ..Self::clocks()
         }
     }
@@ -78,8 +88,10 @@ impl Times {
     /// Those so far; the clocks are read first.
     fn clocks_first() -> Self {
         let clocks = Self::clocks();
+        let counts = Counts::so_far();
         Self {
             runqueue: waited_for_a_cpu(),
+            counts,
             ..clocks
         }
     }
@@ -88,7 +100,7 @@ impl Times {
         Self {
             at: clock(libc::CLOCK_MONOTONIC),
             cpu: thread_cpu(),
-            runqueue: Duration::ZERO,
+            ..Self::ZERO
         }
     }
 
@@ -97,6 +109,7 @@ impl Times {
             at: self.at - before.at,
             cpu: self.cpu - before.cpu,
             runqueue: self.runqueue - before.runqueue,
+            counts: self.counts.since(&before.counts),
         }
     }
 
@@ -105,12 +118,13 @@ impl Times {
         self.at += later.at;
         self.cpu += later.cpu;
         self.runqueue += later.runqueue;
+        self.counts.add(&later.counts);
     }
 }
 
 thread_local! {
     /// The times of the latest [`inside`].
-    static INSIDE: Cell<Times> = const { Cell::new(Times { at: Duration::ZERO, cpu: Duration::ZERO, runqueue: Duration::ZERO }) };
+    static INSIDE: Cell<Times> = const { Cell::new(Times::ZERO) };
 }
 
 /// Does what a call does, and observes that from inside of the call, as [`ThreadUsage`] does from outside:
@@ -123,16 +137,50 @@ pub fn inside<T>(work: impl FnOnce() -> T) -> T {
 }
 
 /// What this thread has used, or used meanwhile, as the kernel tells it when it asks.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 pub struct ThreadUsage {
     tid: i32,
-    times: Times,
+    outside: Times,
     inside: Times,
-    counts: Counts,
 }
 
-/// What takes longer to find out than a clock takes to read.
-#[derive(Clone, Copy, Default)]
+impl ThreadUsage {
+    /// Nothing, of no thread.
+    pub const NONE: Self = Self {
+        tid: 0,
+        outside: Times::ZERO,
+        inside: Times::ZERO,
+    };
+
+    /// What it has used so far; the clocks are read last.
+    pub fn so_far() -> Self {
+        Self {
+            // SAFETY: the call takes nothing.
+            tid: unsafe { libc::gettid() },
+            outside: Times::clocks_last(),
+            ..Self::NONE
+        }
+    }
+
+    /// What it has used since; the clocks are read first.
+    pub fn until_now(&self) -> Self {
+        Self {
+            tid: self.tid,
+            outside: Times::clocks_first().since(&self.outside),
+            inside: INSIDE.replace(Times::ZERO),
+        }
+    }
+
+    /// Adds what was used later, perhaps by another thread.
+    pub fn add(&mut self, later: &Self) {
+        self.tid = later.tid;
+        self.outside.add(&later.outside);
+        self.inside.add(&later.inside);
+    }
+}
+
+/// What `getrusage` counts.
+#[derive(Clone, Copy)]
 struct Counts {
     minor_faults: i64,
     major_faults: i64,
@@ -140,50 +188,14 @@ struct Counts {
     involuntary_switches: i64,
 }
 
-impl ThreadUsage {
-    /// What it has used so far; the clocks are read last.
-    pub fn so_far() -> Self {
-        let counts = Counts::so_far();
-        Self {
-            // SAFETY: the call takes nothing.
-            tid: unsafe { libc::gettid() },
-            times: Times::clocks_last(),
-            inside: Times::default(),
-            counts,
-        }
-    }
-
-    /// What it has used since; the clocks are read first.
-    pub fn until_now(&self) -> Self {
-        let times = Times::clocks_first();
-        let counts = Counts::so_far();
-        let before = &self.counts;
-        Self {
-            tid: self.tid,
-            times: times.since(&self.times),
-            inside: INSIDE.take(),
-            counts: Counts {
-                minor_faults: counts.minor_faults - before.minor_faults,
-                major_faults: counts.major_faults - before.major_faults,
-                voluntary_switches: counts.voluntary_switches - before.voluntary_switches,
-                involuntary_switches: counts.involuntary_switches - before.involuntary_switches,
-            },
-        }
-    }
-
-    /// Adds what was used later, perhaps by another thread.
-    pub fn add(&mut self, later: &Self) {
-        self.tid = later.tid;
-        self.times.add(&later.times);
-        self.inside.add(&later.inside);
-        self.counts.minor_faults += later.counts.minor_faults;
-        self.counts.major_faults += later.counts.major_faults;
-        self.counts.voluntary_switches += later.counts.voluntary_switches;
-        self.counts.involuntary_switches += later.counts.involuntary_switches;
-    }
-}
-
 impl Counts {
+    const ZERO: Self = Self {
+        minor_faults: 0,
+        major_faults: 0,
+        voluntary_switches: 0,
+        involuntary_switches: 0,
+    };
+
     fn so_far() -> Self {
         // SAFETY: a `rusage` of zeros is one.
         let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
@@ -197,28 +209,30 @@ impl Counts {
             involuntary_switches: usage.ru_nivcsw,
         }
     }
+
+    fn since(&self, before: &Self) -> Self {
+        Self {
+            minor_faults: self.minor_faults - before.minor_faults,
+            major_faults: self.major_faults - before.major_faults,
+            voluntary_switches: self.voluntary_switches - before.voluntary_switches,
+            involuntary_switches: self.involuntary_switches - before.involuntary_switches,
+        }
+    }
+
+    fn add(&mut self, later: &Self) {
+        self.minor_faults += later.minor_faults;
+        self.major_faults += later.major_faults;
+        self.voluntary_switches += later.voluntary_switches;
+        self.involuntary_switches += later.involuntary_switches;
+    }
 }
 
 impl fmt::Display for ThreadUsage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Counts {
-            minor_faults,
-            major_faults,
-            voluntary_switches,
-            involuntary_switches,
-        } = self.counts;
         write!(
             f,
-            r#""tid":{},"outside":{},"inside":{},"#,
-            self.tid, self.times, self.inside
-        )?;
-        write!(
-            f,
-            r#""minor_faults":{minor_faults},"major_faults":{major_faults},"#
-        )?;
-        write!(
-            f,
-            r#""voluntary_switches":{voluntary_switches},"involuntary_switches":{involuntary_switches}"#
+            r#""tid":{},"outside":{},"inside":{}"#,
+            self.tid, self.outside, self.inside
         )
     }
 }
@@ -227,10 +241,17 @@ impl fmt::Display for Times {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            r#"{{"lasted_ns":{},"cpu_ns":{},"runqueue_ns":{}}}"#,
+            r#"{{"lasted_ns":{},"cpu_ns":{},"runqueue_ns":{},"minor_faults":{},"major_faults":{},"#,
             self.at.as_nanos(),
             self.cpu.as_nanos(),
-            self.runqueue.as_nanos()
+            self.runqueue.as_nanos(),
+            self.counts.minor_faults,
+            self.counts.major_faults,
+        )?;
+        write!(
+            f,
+            r#""voluntary_switches":{},"involuntary_switches":{}}}"#,
+            self.counts.voluntary_switches, self.counts.involuntary_switches,
         )
     }
 }
