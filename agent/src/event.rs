@@ -184,6 +184,8 @@ pub struct FunctionCounts {
     pub lost_detail: u64,
     /// Fields or returned values lost.
     pub lost_fields: u64,
+    /// Calls that were counted and not recorded, by decision of the agent.
+    pub only_counted: u64,
     /// Ended calls by power of two of their nanoseconds.
     #[serde(with = "serial::histogram")]
     pub histogram: [u64; HISTOGRAM_BUCKETS],
@@ -204,6 +206,7 @@ impl FunctionCounts {
             replaced: 0,
             lost_detail: 0,
             lost_fields: 0,
+            only_counted: 0,
             histogram: [0; HISTOGRAM_BUCKETS],
         }
     }
@@ -259,6 +262,22 @@ pub struct Samples {
     pub stacks: Vec<Stack>,
     /// The samples, in the order of their times on each CPU.
     pub samples: Vec<Sample>,
+}
+
+/// Calls of a function that were counted and not recorded, while the agent was in a step of
+/// degradation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CountedCalls {
+    /// Index of the function.
+    pub function: u32,
+    /// When the first step was taken, in nanoseconds since 1970.
+    pub from_unix_ns: i64,
+    /// When the last step was taken back, or the session ended.
+    pub until_unix_ns: i64,
+    /// How many.
+    pub calls: u64,
+    /// Why the first step was taken, in a few words.
+    pub reason: String,
 }
 
 /// Severity of an agent event.
@@ -323,6 +342,8 @@ pub struct Batch {
     pub unended: Vec<u64>,
     /// Samples of the target's stacks.
     pub samples: Samples,
+    /// Calls that were only counted, of steps that have been taken back.
+    pub counted: Vec<CountedCalls>,
     /// Agent events.
     pub events: Vec<AgentEvent>,
     /// Process and threads at one moment each.
@@ -367,6 +388,7 @@ impl Batch {
             + self.fields.len()
             + texts.sum::<usize>()
             + self.unmatched.len()
+            + self.counted.len()
             + self.open.as_ref().map_or(0, Vec::len)
             + 8 * self.counts.as_ref().map_or(0, Vec::len)
             + samples

@@ -1,10 +1,12 @@
 //! What some calls have besides their entry and end: fields, links, the errors among the items of a
 //! stream, and the message of a panic.
 //!
-//! In `full` mode a record names its call by number, in `exits` mode by address or token.
+//! In `full` mode a record names its call by number, in `exits` mode by address or token. Where calls
+//! are only counted ([`Recorded`]), the fields of none are recorded: which of them will fail is not
+//! known yet.
 
 use aya_ebpf::{macros::uprobe, programs::ProbeContext};
-use exoscope_abi::{Phase, record::Said};
+use exoscope_abi::{Phase, record::Said, totals::Recorded};
 
 use crate::{
     chain, config, emit,
@@ -59,6 +61,9 @@ fn take_fields(ctx: &ProbeContext) -> Option<()> {
     let at_ns = now();
     let call = followed(argument(ctx, 1))?;
     let totals = Totals::of(Site::of(ctx).function())?;
+    if totals.recorded() != Recorded::All as u64 {
+        return None;
+    }
     emit::fields(argument(ctx, 2), argument(ctx, 3), call, at_ns, totals);
     Some(())
 }
@@ -68,6 +73,9 @@ fn take_item_error(ctx: &ProbeContext) -> Option<()> {
     let at_ns = now();
     let call = followed(argument(ctx, 1))?;
     let totals = Totals::of(Site::of(ctx).function())?;
+    if totals.recorded() == Recorded::Nothing as u64 {
+        return None;
+    }
     if emit::error(argument(ctx, 2), call, at_ns, Said::InItem).is_none() {
         totals.lost_detail();
     }
@@ -117,8 +125,11 @@ fn take_panic(ctx: &ProbeContext) -> Option<()> {
     if !open.is_null() {
         // SAFETY: the open call lies in the map.
         let (function, number) = unsafe { ((*open).function, (*open).id) };
-        if emit::error(detail, number, at_ns, Said::InPanic).is_none() {
-            Totals::of(function)?.lost_detail();
+        let totals = Totals::of(function)?;
+        if totals.recorded() != Recorded::Nothing as u64
+            && emit::error(detail, number, at_ns, Said::InPanic).is_none()
+        {
+            totals.lost_detail();
         }
     }
     Some(())

@@ -220,6 +220,9 @@ fn replace(stale: Slot) {
     tell_parent(&old, end_ns);
     if let Some(totals) = Totals::of(old.function) {
         totals.replaced();
+        if totals.only_counts(Outcome::Unfinished as u32) {
+            return;
+        }
         let record = record_of(&old, end_ns, Outcome::Unfinished as u32, 0);
         emit::ended(record, polls, Figures::none(0), totals);
     }
@@ -293,7 +296,8 @@ fn end(ctx: &ProbeContext, detail: u64) -> Option<()> {
     Some(())
 }
 
-/// Ends a call that is in the table and gives back its number; `None` for one that is not.
+/// Ends a call that is in the table and gives back its number, or 0 where it is only counted; `None`
+/// for one that is not there.
 #[inline(always)]
 fn end_open(
     ctx: &ProbeContext,
@@ -315,13 +319,16 @@ fn end_open(
     let duration = end_ns.saturating_sub(call.start_ns);
     totals.ended(outcome, duration);
     tell_parent(&call, end_ns);
+    if totals.only_counts(outcome) {
+        return Some(0);
+    }
     let record = record_of(&call, end_ns, outcome, items);
     emit::ended(record, polls, figures, totals);
     Some(call.id)
 }
 
-/// Ends a call of which only this end is seen and gives back its address; `None` where the target
-/// took no start.
+/// Ends a call of which only this end is seen and gives back its address, or 0 where it is only
+/// counted; `None` where the target took no start.
 #[inline(always)]
 fn end_only(
     ctx: &ProbeContext,
@@ -335,6 +342,9 @@ fn end_only(
         return None;
     }
     totals.ended(outcome, end_ns.saturating_sub(start_ns));
+    if totals.only_counts(outcome) {
+        return Some(0);
+    }
     let record = CallRecord {
         kind: RecordKind::Exit as u16,
         outcome: outcome as u8,

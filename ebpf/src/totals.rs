@@ -3,7 +3,7 @@
 use aya_ebpf::helpers::bpf_get_smp_processor_id;
 use exoscope_abi::{
     Outcome,
-    totals::{FunctionTotals, SessionLosses, histogram_bucket},
+    totals::{FunctionTotals, Recorded, SessionLosses, histogram_bucket},
 };
 
 use crate::{
@@ -52,6 +52,29 @@ impl Totals {
         lost_detail);
     counter!(/// Fields that could not be read or submitted.
         lost_fields);
+
+    /// What is recorded of the function's calls: a [`Recorded`] as a number.
+    #[inline(always)]
+    pub fn recorded(self) -> u64 {
+        // SAFETY: as in `counter!`; one aligned word, which the agent changes at any time.
+        unsafe { (&raw const (*self.0).recorded).read_volatile() }
+    }
+
+    /// Whether the end of a call with this outcome is to be counted only. Then it has been.
+    #[inline(always)]
+    pub fn only_counts(self, outcome: u32) -> bool {
+        let recorded = self.recorded();
+        if recorded == Recorded::All as u64 {
+            return false;
+        }
+        let failed = outcome == Outcome::Err as u32 || outcome == Outcome::Panic as u32;
+        if failed && recorded == Recorded::Failures as u64 {
+            return false;
+        }
+        // SAFETY: as in `counter!`.
+        unsafe { atomic::add(&raw mut (*self.0).only_counted, 1) };
+        true
+    }
 
     /// A call ended.
     #[inline(always)]

@@ -20,6 +20,7 @@ mod samples;
 mod selection;
 mod self_times;
 mod stats;
+mod steps;
 mod stress;
 mod tools;
 mod variants;

@@ -2,8 +2,9 @@
 //!
 //! The rings wake nobody, because a wake-up costs the target more than all the rest of a marker. So
 //! the consumer polls: often while there is much, seldom while there is little. Where the writer
-//! is slower and the spool has no room, the queue makes the consumer wait, the rings fill, and what
-//! does not fit is counted by the programs as lost: memory stays bounded and nothing is lost unseen.
+//! is slower and the spool fills, calls are counted and no longer recorded, in steps ([`Governor`]). What
+//! still finds no room waits in the rings, and what does not fit there is counted by the programs as
+//! lost: memory stays bounded and nothing is lost unseen.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -12,9 +13,11 @@ use std::time::{Duration, Instant};
 
 use super::assemble::{Assembler, call_polls};
 use super::decode::decode;
+use super::governor::Governor;
 use super::looks::Looks;
 use super::ring::Ring;
 use super::shared::Shared;
+use super::steps::Room;
 use crate::event::{Batch, Call, Figures, FunctionCounts, OpenCall, Outcome, SessionLosses};
 use crate::panics::point;
 
@@ -36,8 +39,29 @@ pub struct Progress {
     pub calls: AtomicU64,
     /// Calls and records that the programs counted as lost.
     pub lost: AtomicU64,
+    /// Calls that were counted and not recorded.
+    pub only_counted: AtomicU64,
     /// Calls open at the last look.
     pub open: AtomicU64,
+}
+
+/// Where batches go.
+pub trait Outlet {
+    /// Takes a batch, or gives it back after a moment.
+    fn offer(&self, batch: Box<Batch>) -> Offered;
+    /// What is left of its room.
+    fn room(&self) -> Room;
+}
+
+/// What became of a batch that was offered.
+#[derive(Debug)]
+pub enum Offered {
+    /// It was taken.
+    Taken,
+    /// There is no room for it now.
+    NotYet(Box<Batch>),
+    /// Nobody takes batches any more.
+    Never,
 }
 
 /// Takes records from the rings.
@@ -46,6 +70,7 @@ pub struct Consumer {
     shared: Shared,
     assembler: Assembler,
     looks: Looks,
+    governor: Governor,
     malformed: u64,
     progress: Arc<Progress>,
     /// What the turn has assembled.
@@ -70,6 +95,7 @@ impl Consumer {
         shared: Shared,
         exits_only: bool,
         progress: Arc<Progress>,
+        governor: Governor,
     ) -> Self {
         let assembler = Assembler::new(exits_only);
         Self {
@@ -77,6 +103,7 @@ impl Consumer {
             shared,
             assembler,
             looks: Looks::default(),
+            governor,
             malformed: 0,
             progress,
             batch: Batch::default(),
@@ -84,9 +111,9 @@ impl Consumer {
         }
     }
 
-    /// Takes turns until `stop`, or until `send` says that nobody takes batches any more. After a
-    /// panic it may be run again: what was assembled is still there.
-    pub fn run(&mut self, stop: &AtomicBool, send: impl Fn(Batch) -> bool) {
+    /// Takes turns until `stop`, or until `outlet` takes no batches any more. After a panic it may be run
+    /// again: what was assembled is still there.
+    pub fn run(&mut self, stop: &AtomicBool, outlet: &impl Outlet) {
         let mut pause = PAUSES.0;
         let mut looked = Instant::now();
         while !stop.load(Ordering::Acquire) {
@@ -94,9 +121,10 @@ impl Consumer {
             if look {
                 looked = Instant::now();
             }
+            self.govern(outlet.room());
             let drained = self.turn(look);
             point("consumer");
-            if self.batch != Batch::default() && !self.hand_over(&send) {
+            if self.batch != Batch::default() && !self.offer(outlet) {
                 break;
             }
             if drained.more {
@@ -109,6 +137,29 @@ impl Consumer {
             };
             pause = pause.clamp(PAUSES.0, PAUSES.1);
             std::thread::sleep(pause);
+        }
+    }
+
+    /// Takes a step where the room that is left asks for one.
+    fn govern(&mut self, room: Room) {
+        self.governor
+            .turn(room, &self.shared.totals, &mut self.batch);
+    }
+
+    /// Hands over what was assembled, however long that takes; says whether it was taken.
+    fn offer(&mut self, outlet: &impl Outlet) -> bool {
+        loop {
+            match self.hand_over(|batch| outlet.offer(Box::new(batch))) {
+                Offered::Taken => return true,
+                Offered::Never => return false,
+                Offered::NotYet(batch) => {
+                    self.progress
+                        .calls
+                        .fetch_sub(batch.calls.len() as u64, Ordering::Relaxed);
+                    self.batch = *batch;
+                    self.govern(outlet.room());
+                }
+            }
         }
     }
 
@@ -148,10 +199,11 @@ impl Consumer {
         self.tell_lost(&counts);
         let mut batch = Batch {
             open: Some(Vec::new()),
-            counts: Some(counts),
             losses: self.losses(),
             ..Batch::default()
         };
+        self.governor.finish(&counts, &mut batch);
+        batch.counts = Some(counts);
         for (slot, call) in self.shared.open_calls.slots() {
             let call = ended(&call, outcome, end_ns);
             let polls = self.shared.polls.as_ref();
@@ -173,6 +225,7 @@ impl Consumer {
         let seen = look.then(|| {
             let counts = self.shared.totals.snapshot();
             self.tell_lost(&counts);
+            self.governor.look(&counts, &mut self.batch);
             let scan = || self.shared.open_calls.snapshot();
             let open = self.looks.open(&counts, scan);
             (counts, open)
@@ -235,6 +288,10 @@ impl Consumer {
             .iter()
             .map(|count| count.lost_ring + count.lost_table);
         self.progress.lost.store(lost.sum(), Ordering::Relaxed);
+        let only_counted = counts.iter().map(|count| count.only_counted);
+        self.progress
+            .only_counted
+            .store(only_counted.sum(), Ordering::Relaxed);
     }
 
     /// Records that made no sense.

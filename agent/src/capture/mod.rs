@@ -2,7 +2,8 @@
 //!
 //! [`consumer`] is the thread that drains the rings ([`ring`]) on a timer; [`decode`] checks bytes, [`assemble`]
 //! makes calls of records, and [`shared`] reads what the programs keep in mapped arrays: open calls
-//! and counts.
+//! and counts. Where there is too little room on the way to the file, [`governor`] has calls counted
+//! and not recorded, in [`steps`].
 
 pub mod assemble;
 pub mod consumer;
@@ -10,6 +11,8 @@ mod covered;
 pub mod decode;
 mod expected;
 pub mod fields;
+pub mod governor;
 mod looks;
 pub mod ring;
 pub mod shared;
+pub mod steps;

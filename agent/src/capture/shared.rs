@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use aya::maps::{HashMap, MapData};
 use exoscope_abi::polls::{CallPolls, OpenPolls, WAKES, Wakes};
 use exoscope_abi::table::{Bucket, OpenCall as TableCall, WAYS};
-use exoscope_abi::totals::{FunctionTotals, HISTOGRAM_BUCKETS, SessionLosses};
+use exoscope_abi::totals::{FunctionTotals, HISTOGRAM_BUCKETS, Recorded, SessionLosses};
 use memmap2::{MmapOptions, MmapRaw};
 
 use crate::event::{FunctionCounts, OpenCall};
@@ -24,7 +24,7 @@ pub struct Shared {
     pub losses: Losses,
 }
 
-/// An array map, mapped to be read.
+/// An array map, mapped to be read; where it is `writable`, words may also be stored.
 struct MappedArray<T> {
     map: MmapRaw,
     len: usize,
@@ -33,23 +33,36 @@ struct MappedArray<T> {
 
 impl<T> MappedArray<T> {
     fn new(map: BorrowedFd<'_>, len: usize) -> io::Result<Self> {
-        let bytes = (len * size_of::<T>()).next_multiple_of(4096);
-        let map = MmapOptions::new()
-            .len(bytes)
-            .map_raw_read_only(map.as_raw_fd())?;
-        Ok(Self {
+        let mapped = Self::bytes(len).map_raw_read_only(map.as_raw_fd())?;
+        Ok(Self::of(mapped, len))
+    }
+
+    /// One whose words may be stored to.
+    fn writable(map: BorrowedFd<'_>, len: usize) -> io::Result<Self> {
+        let mapped = Self::bytes(len).map_raw(map.as_raw_fd())?;
+        Ok(Self::of(mapped, len))
+    }
+
+    fn bytes(len: usize) -> MmapOptions {
+        let mut options = MmapOptions::new();
+        options.len((len * size_of::<T>()).next_multiple_of(4096));
+        options
+    }
+
+    fn of(map: MmapRaw, len: usize) -> Self {
+        Self {
             map,
             len,
             value: std::marker::PhantomData,
-        })
+        }
     }
 
     /// The words of entry `index`: the programs write them while they are read.
     fn words(&self, index: usize) -> &[AtomicU64] {
         assert!(index < self.len);
         let words = size_of::<T>() / size_of::<u64>();
-        // SAFETY: the mapping holds `len` values of `T`, which are whole words; they are read only
-        // as atomics, and the kernel keeps the memory while the mapping lives.
+        // SAFETY: the mapping holds `len` values of `T`, which are whole words; they are accessed
+        // only as atomics, and the kernel keeps the memory while the mapping lives.
         unsafe {
             let start = self.map.as_ptr().cast::<AtomicU64>().add(index * words);
             std::slice::from_raw_parts(start, words)
@@ -221,7 +234,7 @@ impl Totals {
         exits_only: bool,
     ) -> io::Result<Self> {
         let functions = functions as usize;
-        let array = MappedArray::new(map, functions * shards as usize)?;
+        let array = MappedArray::writable(map, functions * shards as usize)?;
         Ok(Self {
             array,
             functions,
@@ -236,6 +249,19 @@ impl Totals {
             .collect()
     }
 
+    /// How many functions there may be.
+    pub fn functions(&self) -> u32 {
+        self.functions as u32
+    }
+
+    /// From now on so much is recorded of a function's calls.
+    pub fn record(&self, function: u32, recorded: Recorded) {
+        let place = std::mem::offset_of!(FunctionTotals, recorded) / size_of::<u64>();
+        for entry in (function as usize..self.array.len).step_by(self.functions) {
+            self.array.words(entry)[place].store(recorded as u64, Ordering::Relaxed);
+        }
+    }
+
     fn of(&self, function: usize) -> Option<FunctionCounts> {
         let mut sum = [0_u64; size_of::<FunctionTotals>() / size_of::<u64>()];
         for entry in (function..self.array.len).step_by(self.functions) {
@@ -243,12 +269,14 @@ impl Totals {
                 *sum = sum.wrapping_add(word.load(Ordering::Relaxed));
             }
         }
+        sum[std::mem::offset_of!(FunctionTotals, recorded) / size_of::<u64>()] = 0;
         if sum.iter().all(|&count| count == 0) {
             return None;
         }
         let (counts, histogram) = sum.split_at(sum.len() - HISTOGRAM_BUCKETS);
         let &[
             calls,
+            _recorded,
             err,
             panic,
             cancelled,
@@ -258,9 +286,10 @@ impl Totals {
             replaced,
             lost_detail,
             lost_fields,
+            only_counted,
         ] = counts
         else {
-            unreachable!("FunctionTotals has ten counts before its histogram");
+            unreachable!("FunctionTotals has twelve words before its histogram");
         };
         Some(FunctionCounts {
             function: function as u32,
@@ -278,6 +307,7 @@ impl Totals {
             replaced,
             lost_detail,
             lost_fields,
+            only_counted,
             histogram: histogram.try_into().expect("the rest of the array"),
         })
     }

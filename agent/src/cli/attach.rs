@@ -92,7 +92,8 @@ pub struct CaptureArgs {
     #[arg(long, value_name = "BYTES", default_value_t = bytesize::ByteSize(DEFAULT_RING_BYTES))]
     ring_size: bytesize::ByteSize,
     /// Disk space of the spool at most: files that hold calls while the database is slower than the
-    /// target or can't be written. They are removed once their calls are in the database.
+    /// target or can't be written. They are removed once their calls are in the database. From half of
+    /// it on, calls of the busiest functions are counted and not recorded.
     #[arg(long, value_name = "BYTES", default_value_t = bytesize::ByteSize(DEFAULT_SPOOL_BYTES))]
     spool_size: bytesize::ByteSize,
     /// Folder of the spool, for example on another disk. Default: beside the database.
@@ -248,7 +249,7 @@ pub fn attach(args: &Args) -> Result<ExitCode> {
     let target = Target::open(args.pid)?;
     let summary = session::attach(target, &options)?;
     args.capture.summarize(&summary)?;
-    Ok(if summary.lost > 0 {
+    Ok(if summary.lost + summary.only_counted > 0 {
         ExitCode::from(LOST)
     } else {
         ExitCode::SUCCESS

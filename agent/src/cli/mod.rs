@@ -32,8 +32,8 @@ const LOST: u8 = 3;
     name = "exoscope",
     version,
     propagate_version = true,
-    after_help = "Exit status: 0 done; 1 failed; 2 wrong usage; 3 attach done, but records were lost \
-                  (the file says which). `run` exits with the status of the program."
+    after_help = "Exit status: 0 done; 1 failed; 2 wrong usage; 3 attach done, but calls have no row: \
+                  lost, or only counted (the file says which). `run` exits with the status of the program."
 )]
 struct Cli {
     /// Say more when something fails: causes, and the verifier's log.

@@ -9,7 +9,7 @@ use anyhow::Result;
 use rusqlite::Row;
 
 use super::Database;
-use super::rows::FunctionRow;
+use super::rows::{FunctionRow, TotalsRow};
 
 /// Calls whose duration is in a bucket.
 struct Bucket {
@@ -42,10 +42,42 @@ impl Database {
         })
     }
 
+    /// What the kernel counted of the functions of which calls were only counted, those with the most such
+    /// calls first.
+    ///
+    /// # Errors
+    /// Where the file can't be read.
+    pub fn totals(&self) -> Result<Vec<TotalsRow>> {
+        let sql = "SELECT function_id, coalesce(to_ns, 9223372036854775807), calls FROM histograms
+                   WHERE function_id IN (SELECT function_id FROM totals WHERE only_counted > 0)
+                   ORDER BY function_id, from_ns";
+        let percentiles = self.percentiles_of(sql)?;
+        let sql = format!(
+            "SELECT {}, function_id FROM (
+               SELECT *, NULL AS p50_ns, NULL AS p90_ns, NULL AS p99_ns FROM totals)
+             WHERE only_counted > 0 ORDER BY only_counted DESC, function",
+            TotalsRow::COLUMNS
+        );
+        self.select(&sql, [], |row| {
+            let mut totals = TotalsRow::read(row)?;
+            let of_function = percentiles.get(&row.get("function_id")?).copied();
+            let bounded = of_function
+                .unwrap_or_default()
+                .map(|ns| ns.filter(|ns| *ns < i64::MAX));
+            [totals.p50_ns, totals.p90_ns, totals.p99_ns] = bounded;
+            Ok(totals)
+        })
+    }
+
     /// By number of the function.
     fn percentiles(&self) -> Result<HashMap<i64, Percentiles>> {
         let sql = "SELECT function_id, middle_ns, calls FROM duration_bucket
                    ORDER BY function_id, middle_ns";
+        self.percentiles_of(sql)
+    }
+
+    /// Those of the buckets that a query gives: function, duration and calls, in this order.
+    fn percentiles_of(&self, sql: &str) -> Result<HashMap<i64, Percentiles>> {
         let read = |row: &Row<'_>| {
             Ok(Bucket {
                 function: row.get(0)?,

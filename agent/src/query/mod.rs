@@ -141,7 +141,8 @@ impl Database {
             "SELECT {} FROM (
                SELECT coalesce(sum(lost_ring), 0) AS lost_ring, coalesce(sum(lost_table), 0) AS lost_table,
                  coalesce(sum(unmatched), 0) AS unmatched, coalesce(sum(replaced), 0) AS replaced,
-                 coalesce(sum(lost_detail), 0) AS lost_detail, coalesce(sum(lost_fields), 0) AS lost_fields
+                 coalesce(sum(lost_detail), 0) AS lost_detail, coalesce(sum(lost_fields), 0) AS lost_fields,
+                 coalesce(sum(only_counted), 0) AS only_counted
                FROM kernel_count),
              (SELECT coalesce(sum(lost_links), 0) AS lost_links, coalesce(sum(lost_panics), 0) AS lost_panics
               FROM session)",

@@ -253,6 +253,33 @@ row! {
         calls_missing: i64,
         /// Why, and what to do about it; `None` where there is nothing to say.
         reason: Option<String>,
+        /// Those of `calls_missing` that were counted and not recorded, as the agent wanted.
+        calls_only_counted: i64,
+    }
+}
+
+row! {
+    /// What the kernel counted of a function.
+    TotalsRow {
+        /// Full path.
+        function: String,
+        /// Calls that began.
+        calls: i64,
+        /// That returned an error.
+        err: i64,
+        /// That unwound.
+        panic: i64,
+        /// Whose future was dropped before it was complete.
+        cancelled: i64,
+        /// That have no row, as the agent wanted.
+        only_counted: i64,
+        /// Half of the calls took no longer, nanoseconds: a power of two less 1. `None` where none
+        /// has ended, or it is out of bounds.
+        p50_ns: Option<i64>,
+        /// 90 % of the calls took no longer.
+        p90_ns: Option<i64>,
+        /// 99 % of the calls took no longer.
+        p99_ns: Option<i64>,
     }
 }
 
@@ -348,6 +375,8 @@ row! {
         lost_ring: i64,
         /// Calls that were not followed: the table of open calls was full.
         lost_table: i64,
+        /// Calls that were counted and not recorded, as the agent wanted.
+        only_counted: i64,
         /// Ends of calls that began before the session.
         unmatched: i64,
         /// Calls whose end was never seen.

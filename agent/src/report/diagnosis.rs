@@ -197,8 +197,18 @@ fn of_losses(losses: &LossRow) -> Vec<Finding> {
     const NO_FIELDS: &str =
         "give the rings more room with --ring-size, or leave fields out with --no-fields";
     let calls = |number| counted(number, "call", "calls");
+    const MORE_ROOM: &str = "give the spool more room with --spool-size, or another disk with --spool-dir, or capture less: \
+         fewer functions with --functions and --exclude, or --capture exits";
     let messages = losses.lost_detail + losses.lost_panics;
     let findings = [
+        (losses.only_counted, {
+            let were = counted(losses.only_counted, "call was", "calls were");
+            let found = format!(
+                "{were} counted and not recorded: the file could not take what the target did; `totals`, \
+                 `histograms` and `counted_calls` have what is known of them"
+            );
+            lost("counted", found, MORE_ROOM)
+        }),
         (losses.lost_ring, {
             let records = counted(losses.lost_ring, "record of a call", "records of calls");
             let found = format!("{records} found no room: calls ended faster than the agent read");

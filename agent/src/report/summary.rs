@@ -11,7 +11,7 @@ use super::table::{Layout, Table};
 use super::{process, terminal_width, write_json};
 use crate::query::rows::{
     CompletenessRow, DiedRow, FunctionRow, PollsRow, ProcessStatsRow, SamplingRow, SessionRow,
-    UnmatchedRow,
+    TotalsRow, UnmatchedRow,
 };
 use crate::query::{Database, open_readonly};
 
@@ -37,6 +37,8 @@ struct Summary {
     calls_counted: i64,
     calls_stored: i64,
     calls_missing: i64,
+    /// Those of them that were counted and not recorded.
+    calls_only_counted: i64,
     /// Calls that have begun and not ended.
     calls_in_flight: usize,
     /// Calls in which the target died.
@@ -49,6 +51,8 @@ struct Summary {
     unmatched_exits: Vec<UnmatchedRow>,
     sampling: SamplingRow,
     functions: Vec<FunctionRow>,
+    /// What the kernel counted of functions of which calls were only counted.
+    totals: Vec<TotalsRow>,
     polls: Vec<PollsRow>,
 }
 
@@ -78,6 +82,7 @@ impl Summary {
             calls_counted: sum(|row| row.calls_counted),
             calls_stored: sum(|row| row.calls_stored),
             calls_missing,
+            calls_only_counted: sum(|row| row.calls_only_counted),
             calls_in_flight: database.in_flight()?.len(),
             calls_died,
             target_died,
@@ -86,6 +91,7 @@ impl Summary {
             unmatched_exits: database.unmatched_exits()?,
             sampling: database.sampling()?,
             functions: database.functions()?,
+            totals: database.totals()?,
             polls: database.polls()?,
             completeness,
         })
@@ -106,6 +112,7 @@ impl Summary {
             writeln!(out, "{line}")?;
         }
         self.print_functions(terminal_width, out)?;
+        self.print_totals(terminal_width, out)?;
         self.print_polls(terminal_width, out)
     }
 
@@ -119,8 +126,12 @@ impl Summary {
     fn completeness_line(&self) -> String {
         let counted_calls = counted(self.calls_counted, "call", "calls");
         if self.calls_missing > 0 {
+            let only_counted = match self.calls_only_counted {
+                0 => String::new(),
+                calls => format!("; {} in the totals below all the same", is_or_are(calls)),
+            };
             return format!(
-                "incomplete: {} of {counted_calls} counted in the kernel {} not in this file",
+                "incomplete: {} of {counted_calls} counted in the kernel {} not in this file{only_counted}",
                 count(self.calls_missing),
                 if self.calls_missing == 1 { "is" } else { "are" },
             );
@@ -196,6 +207,42 @@ impl Summary {
             writeln!(out, "\n{functions} without a call")?;
         }
         Ok(())
+    }
+
+    /// All calls of functions of which some have no row.
+    fn print_totals(&self, terminal_width: Option<usize>, out: &mut dyn Write) -> Result<()> {
+        if self.totals.is_empty() {
+            return Ok(());
+        }
+        writeln!(out)?;
+        let titles = [
+            "all calls",
+            "only counted",
+            "err",
+            "panic",
+            "cancelled",
+            "p50 up to",
+            "p90 up to",
+            "p99 up to",
+        ];
+        let function = [("counted function", Layout::Text)];
+        let titles = titles.map(|title| (title, Layout::Number));
+        let mut table = Table::new(&[&function[..], &titles[..]].concat(), terminal_width);
+        for row in &self.totals {
+            let counts = [
+                row.calls,
+                row.only_counted,
+                row.err,
+                row.panic,
+                row.cancelled,
+            ];
+            let percentiles = [row.p50_ns, row.p90_ns, row.p99_ns];
+            let mut cells = vec![printable(&row.function)];
+            cells.extend(counts.map(count));
+            cells.extend(percentiles.map(maybe_duration));
+            table.push(cells, out)?;
+        }
+        Ok(table.print(out)?)
     }
 
     /// How the time of polled calls was split.

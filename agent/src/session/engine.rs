@@ -21,13 +21,15 @@ use crate::attach::call_stats::{CallStat, CallStats};
 use crate::attach::programs::{Programs, Settings};
 use crate::attach::sampling::{SampleMaps, Sampling};
 use crate::attach::{BinaryPlan, Capture, Links, MarkerByte};
-use crate::capture::consumer::{Consumer, Progress};
+use crate::capture::consumer::{Consumer, Offered, Outlet, Progress};
+use crate::capture::governor::Governor;
 use crate::capture::ring::Ring;
 use crate::capture::shared::{Losses, OpenCalls, Polls, Shared, Totals};
+use crate::capture::steps::Room;
 use crate::event::{AgentEvent, Batch, Function, Level, Message, Outcome};
 use crate::panics::Panics;
 use crate::sample::{self, Sampler};
-use crate::spool::queue::Queue;
+use crate::spool::queue::{Offer, Queue};
 use crate::store::Store;
 use crate::target::process::{FileId, Target};
 use crate::target::select::Selection;
@@ -37,6 +39,8 @@ const SPARE_FUNCTIONS: u32 = 1024;
 /// How long the end of a session waits for a file that can't be written. What is not in it by then
 /// waits in the spool.
 const END_PATIENCE: Duration = Duration::from_secs(10);
+/// How long the consumer waits for room before it looks whether a step is due.
+const OFFER: Duration = Duration::from_millis(20);
 
 /// What is captured of a target, and how.
 pub struct Plan<'a> {
@@ -351,6 +355,7 @@ impl Engine {
             attachment.shared(plan.polls)?,
             plan.capture.exits_only(),
             Arc::clone(&progress),
+            Governor::new(notice.clone()),
         );
         let consumer = {
             let (stop, queue) = (Arc::clone(&stop), Arc::clone(&queue));
@@ -398,7 +403,7 @@ impl Engine {
     pub fn announce_functions(&mut self) {
         let new = &self.attachment.functions()[self.sent_functions..];
         if !new.is_empty() {
-            // A writer that is gone has told why.
+            // There is always room for them.
             self.queue.push(Message::Functions(new.to_vec()));
             self.sent_functions = self.attachment.functions().len();
         }
@@ -424,20 +429,28 @@ impl Engine {
         move |batch| queue.push(Message::Batch(Box::new(batch)))
     }
 
-    /// Records something that happened.
+    /// Records something that happened, whatever waits for the file.
     pub fn record(&self, happened: Vec<AgentEvent>) {
-        self.queue.push(Message::Batch(Box::new(events(happened))));
+        self.queue.tell(happened);
     }
 
-    /// Detaches, takes what is left in the rings, ends open calls with `outcome` at `end_ns`, and
+    /// Detaches. From now on nobody waits for the file longer than the end of a session may.
+    ///
+    /// # Errors
+    /// Where the kernel refuses.
+    pub fn detach(&mut self) -> Result<()> {
+        self.attachment.set_phase(Phase::Ending)?;
+        drop(std::mem::take(&mut self.attachment.links));
+        self.queue.end_at(Instant::now() + END_PATIENCE);
+        Ok(())
+    }
+
+    /// After [`Self::detach`]: takes what is left in the rings, ends open calls with `outcome` at `end_ns`, and
     /// gives back the writer with what it said, and what the person should know.
     ///
     /// # Errors
     /// Where a thread died.
-    pub fn finish(mut self, outcome: Outcome, end_ns: u64) -> Result<Finished> {
-        self.attachment.set_phase(Phase::Ending)?;
-        drop(std::mem::take(&mut self.attachment.links));
-        self.queue.end_at(Instant::now() + END_PATIENCE);
+    pub fn finish(self, outcome: Outcome, end_ns: u64) -> Result<Finished> {
         self.stop.store(true, Ordering::Release);
         let consumed = self.consumer.join();
         let (consumer, panics) = consumed.map_err(|_| anyhow::anyhow!("the consumer died"))?;
@@ -488,6 +501,21 @@ impl Drop for WriterGuard {
     }
 }
 
+impl Outlet for Queue {
+    fn offer(&self, batch: Box<Batch>) -> Offered {
+        match Self::offer(self, Message::Batch(batch), OFFER) {
+            Offer::Taken => Offered::Taken,
+            Offer::NotYet(Message::Batch(batch)) => Offered::NotYet(batch),
+            // What was offered is a batch.
+            Offer::NotYet(Message::Functions(_)) | Offer::Never => Offered::Never,
+        }
+    }
+
+    fn room(&self) -> Room {
+        Self::room(self)
+    }
+}
+
 /// The life of the consumer thread: a panic costs a record at most.
 fn consume(
     mut consumer: Consumer,
@@ -496,8 +524,7 @@ fn consume(
     failed: &UnboundedSender<&'static str>,
 ) -> (Consumer, Panics) {
     let mut panics = Panics::of("consumer");
-    let send = |batch| queue.push(Message::Batch(Box::new(batch)));
-    while panics.catch(|| consumer.run(stop, send)).is_none() {
+    while panics.catch(|| consumer.run(stop, queue)).is_none() {
         queue.panicked(panics.event(), consumer.take_held());
         if panics.are_enough() {
             // A session that has ended does not listen.

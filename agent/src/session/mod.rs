@@ -97,6 +97,8 @@ pub struct Summary {
     pub calls: u64,
     /// Calls that are missing because a ring or the table of open calls was full.
     pub lost: u64,
+    /// Calls that were counted and not recorded, because there was no room on the way to the file.
+    pub only_counted: u64,
     /// How long it captured, in nanoseconds.
     pub duration_ns: u64,
     /// Why it ended.
@@ -421,6 +423,7 @@ impl<'a> Session<'a> {
         self.line.clear();
         let duration = self.began.elapsed();
         let progress = self.engine.progress.clone();
+        self.engine.detach()?;
         if let Some(sampler) = self.sampler.take() {
             sampler.stop();
         }
@@ -451,6 +454,7 @@ impl<'a> Session<'a> {
             pid: self.target.pid(),
             calls: load(&progress.calls),
             lost: load(&progress.lost),
+            only_counted: load(&progress.only_counted),
             duration_ns: u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX),
             end_reason: end.reason,
             exit_status: end.exit_status,
@@ -526,7 +530,13 @@ impl Summary {
             0 => "nothing lost".to_owned(),
             lost => format!("{lost} LOST (a larger --ring-size helps)"),
         };
-        format!("{calls} calls in {seconds:.1} s, {lost}; `exoscope report {file}` sums them up")
+        let only_counted = match self.only_counted {
+            0 => String::new(),
+            calls => format!(", {calls} only COUNTED (`exoscope doctor {file}` says why)"),
+        };
+        format!(
+            "{calls} calls in {seconds:.1} s, {lost}{only_counted}; `exoscope report {file}` sums them up"
+        )
     }
 }
 

@@ -50,8 +50,12 @@ impl Line {
         let seconds = then.elapsed().as_secs_f64().max(1e-3);
         let rate = ((calls - before) as f64 / seconds) as u64;
         let bytes = self.files.iter().filter_map(|file| file.metadata().ok());
+        let only_counted = match self.progress.only_counted.load(Ordering::Relaxed) {
+            0 => String::new(),
+            calls => format!("  {} only counted", count(calls)),
+        };
         print(&format!(
-            "{CLEAR}{} calls  {}/s  {} in flight  {} lost  {}",
+            "{CLEAR}{} calls  {}/s  {} in flight  {} lost{only_counted}  {}",
             count(calls),
             count(rate),
             count(self.progress.open.load(Ordering::Relaxed)),

@@ -1,8 +1,10 @@
 //! The queue before the writer: first in, first out, a little in memory and the rest in segments.
 //!
 //! Whoever pushes decides where a message goes: into memory while nothing is spooled and there is
-//! room, else into the spool, and where that has no room either it waits. Then the rings fill, and
-//! the kernel counts what is lost. The writer takes from memory first: what is there is older.
+//! room, else into the spool, and where that has no room either it waits. Whoever takes from the rings
+//! sees the room shrink, and has calls counted that are not recorded. The writer takes from memory first: what is there is older.
+//!
+//! What concerns the session and not its calls, functions that are new and events, goes past all that.
 //!
 //! Two locks keep a slow disk of the spool from holding up the writer: `pushing` is held while a
 //! message is pushed, `state` only for a moment. `pushing` is always locked first.
@@ -19,6 +21,7 @@ use bytesize::ByteSize;
 
 use super::Place;
 use super::segment::{Header, Reader, Unreadable, Writer};
+use crate::capture::steps::Room;
 use crate::event::{AgentEvent, Function, Level, Message};
 
 /// [`Message::weight`] that waits in memory at most: about 20 MB.
@@ -57,9 +60,22 @@ pub enum Next {
     Closed,
 }
 
+/// What became of a message that was offered.
+#[derive(Debug)]
+pub enum Offer {
+    /// It was taken.
+    Taken,
+    /// There is no room for it now.
+    NotYet(Message),
+    /// It is lost, and counted: the deadline has passed.
+    Never,
+}
+
 /// The queue.
 #[derive(Debug)]
 pub struct Queue {
+    /// Bytes of all segments at most.
+    limit: u64,
     pushing: Mutex<Pushing>,
     state: Mutex<State>,
     /// Something can be taken, or never will be.
@@ -72,7 +88,7 @@ pub struct Queue {
 #[derive(Debug)]
 struct Pushing {
     place: Place,
-    /// Bytes of all segments at most.
+    /// As [`Queue::limit`].
     limit: u64,
     next_number: u64,
     /// All that were pushed.
@@ -135,6 +151,7 @@ impl Queue {
     /// An empty queue whose segments take at most `limit` bytes.
     pub fn new(place: Place, limit: u64) -> Self {
         Self {
+            limit,
             pushing: Mutex::new(Pushing {
                 place,
                 limit,
@@ -160,60 +177,99 @@ impl Queue {
 
     /// Takes a message, or waits until it can. Says whether it was taken: not after the deadline
     /// that was given to [`Self::end_at`].
-    pub fn push(&self, message: Message) -> bool {
+    pub fn push(&self, mut message: Message) -> bool {
+        loop {
+            match self.offer(message, RETRY) {
+                Offer::Taken => return true,
+                Offer::Never => return false,
+                Offer::NotYet(back) => message = back,
+            }
+        }
+    }
+
+    /// Takes a message, or gives it back where there is no room for it after `patience`. Functions
+    /// always have room.
+    pub fn offer(&self, mut message: Message, patience: Duration) -> Offer {
+        let until = Instant::now() + patience;
+        loop {
+            match self.try_push(message) {
+                Ok(()) => {
+                    self.filled.notify_one();
+                    return Offer::Taken;
+                }
+                Err(back) => message = back,
+            }
+            // Nothing is locked while this waits: others may have what always has room.
+            let mut state = self.state();
+            if state.is_over() {
+                state.lose(message.calls(), SPOOL);
+                return Offer::Never;
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Offer::NotYet(message);
+            }
+            if !state.has_room() {
+                // Woken or not, what is there decides.
+                let _ = self.emptied.wait_timeout(state, left.min(RETRY));
+            }
+        }
+    }
+
+    /// Takes a message if there is room now.
+    fn try_push(&self, message: Message) -> Result<(), Message> {
         let mut pushing = self.pushing.lock().unwrap_or_else(PoisonError::into_inner);
         let entry = Entry {
             number: pushing.next_number,
             message,
             spooled: false,
         };
-        let new = match &entry.message {
-            Message::Functions(functions) => functions.clone(),
-            Message::Batch(_) => Vec::new(),
-        };
-        if let Err(entry) = self.push_entry(&mut pushing, entry) {
-            self.state().lose(entry.message.calls(), SPOOL);
-            return false;
+        match &entry.message {
+            Message::Functions(functions) => {
+                // They may come before older messages, none of which names them. The header of the next
+                // segment has them, too.
+                pushing.functions.extend(functions.clone());
+                pushing.writer = None;
+                self.state().put(entry);
+            }
+            Message::Batch(_) => self.push_batch(&mut pushing, entry)?,
         }
         pushing.next_number += 1;
-        pushing.functions.extend(new);
-        self.filled.notify_one();
-        true
+        Ok(())
     }
 
-    fn push_entry(&self, pushing: &mut Pushing, mut entry: Entry) -> Result<(), Entry> {
-        loop {
-            match self.state().keep(entry) {
-                Ok(()) => return Ok(()),
-                Err(back) => entry = back,
+    fn push_batch(&self, pushing: &mut Pushing, entry: Entry) -> Result<(), Message> {
+        let Err(entry) = self.state().keep(entry) else {
+            return Ok(());
+        };
+        if !pushing.may_spool(self.state().bytes) {
+            return Err(entry.message);
+        }
+        if mem::take(&mut self.state().abandoned) {
+            pushing.writer = None;
+        }
+        match pushing.spool(&entry) {
+            Ok(spooled) => {
+                self.state()
+                    .spooled(spooled, &entry.message, &pushing.place);
+                Ok(())
             }
-            if pushing.may_spool(self.state().bytes) {
-                if mem::take(&mut self.state().abandoned) {
-                    pushing.writer = None;
-                }
-                match pushing.spool(&entry) {
-                    Ok(spooled) => {
-                        self.state()
-                            .spooled(spooled, &entry.message, &pushing.place);
-                        return Ok(());
-                    }
-                    Err(error) => {
-                        pushing.retry_at = Some(Instant::now() + RETRY);
-                        self.state().spool_failed(&pushing.place, &error);
-                    }
-                }
+            Err(error) => {
+                pushing.retry_at = Some(Instant::now() + RETRY);
+                self.state().spool_failed(&pushing.place, &error);
+                Err(entry.message)
             }
-            let state = self.state();
-            if state
-                .deadline
-                .is_some_and(|deadline| Instant::now() >= deadline)
-            {
-                return Err(entry);
-            }
-            if !state.has_room() {
-                // Woken or not, what is there decides.
-                let _ = self.emptied.wait_timeout(state, RETRY);
-            }
+        }
+    }
+
+    /// What is left of the room before the writer.
+    pub fn room(&self) -> Room {
+        let state = self.state();
+        let is_spooling = self.limit > 0 && !state.step.failed;
+        Room {
+            spooled: state.bytes,
+            limit: self.limit,
+            none: !state.has_room() && !is_spooling,
         }
     }
 
@@ -263,7 +319,7 @@ impl Queue {
         if empty {
             self.remove_read();
         }
-        self.emptied.notify_one();
+        self.emptied.notify_all();
     }
 
     /// The next message of the segments; `None` where there is none after all.
@@ -350,6 +406,12 @@ impl Queue {
     /// The moment that [`Self::end_at`] was told.
     pub fn deadline(&self) -> Option<Instant> {
         self.state().deadline
+    }
+
+    /// Has events recorded that are part of no batch, whatever waits. It never waits itself.
+    pub fn tell(&self, events: Vec<AgentEvent>) {
+        self.state().events.extend(events);
+        self.filled.notify_one();
     }
 
     /// What happened since the last time.
@@ -468,6 +530,12 @@ impl Pushing {
 }
 
 impl State {
+    /// Nothing waits for room any longer.
+    fn is_over(&self) -> bool {
+        self.deadline
+            .is_some_and(|deadline| Instant::now() >= deadline)
+    }
+
     fn has_room(&self) -> bool {
         self.unread == 0 && self.weight < self.capacity
     }
@@ -477,9 +545,13 @@ impl State {
         if !self.has_room() {
             return Err(entry);
         }
+        self.put(entry);
+        Ok(())
+    }
+
+    fn put(&mut self, entry: Entry) {
         self.weight += entry.message.weight();
         self.memory.push_back(entry);
-        Ok(())
     }
 
     /// A message was put into the spool.
@@ -539,8 +611,8 @@ impl State {
     fn spool_failed(&mut self, place: &Place, error: &io::Error) {
         if !mem::replace(&mut self.step.failed, true) {
             let text = format!(
-                "the spool in {} can't be written ({error}): what does not fit into the rings is lost; \
-                 choose another folder with --spool-dir",
+                "the spool in {} can't be written ({error}): calls are counted and not recorded where \
+                 memory is full; choose another folder with --spool-dir",
                 place.folder.display()
             );
             self.event(Level::Error, "spool", text);
@@ -723,6 +795,69 @@ mod tests {
         }
         assert!(queue.push(message(11)));
         take(&queue, 11);
+    }
+
+    #[test]
+    fn functions_and_events_pass_what_waits() {
+        let folder = tempfile::tempdir().unwrap();
+        let queue = queue(folder.path(), 200);
+        let mut pushed = 0;
+        while matches!(
+            queue.offer(message(pushed + 1), Duration::ZERO),
+            Offer::Taken
+        ) {
+            pushed += 1;
+        }
+        assert!(pushed > 10, "{pushed}");
+        assert!(queue.room().per_cent() >= 100);
+        let new = Message::Functions(vec![function("app::new")]);
+        assert!(matches!(
+            queue.offer(new.clone(), Duration::ZERO),
+            Offer::Taken
+        ));
+        queue.take_events();
+        queue.tell(vec![AgentEvent::now(
+            Level::Info,
+            "attached",
+            String::new(),
+        )]);
+        assert_eq!(queue.take_events()[0].kind, "attached");
+        for id in 1..=10 {
+            take(&queue, id);
+        }
+        let Next::Message(entry) = queue.next(Duration::ZERO) else {
+            panic!("functions wait")
+        };
+        assert_eq!((entry.number, &entry.message), (pushed + 1, &new));
+        queue.done(&entry);
+        for id in 11..=pushed {
+            take(&queue, id);
+        }
+        assert_eq!(
+            queue.room(),
+            Room {
+                spooled: 0,
+                limit: 200,
+                none: false
+            }
+        );
+    }
+
+    #[test]
+    fn segments_after_new_functions_have_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let queue = queue(folder.path(), 1 << 20);
+        for id in 1..=11 {
+            assert!(queue.push(message(id)));
+        }
+        assert!(queue.push(Message::Functions(vec![function("app::new")])));
+        assert!(queue.push(message(12)));
+        let place = Place::new(&folder.path().join("out.db"), None, 7);
+        let functions = place.segments().unwrap().into_iter().map(|path| {
+            let (_, header) = Reader::new(Arc::new(File::open(path).unwrap())).unwrap();
+            header.functions.len()
+        });
+        assert_eq!(functions.collect::<Vec<_>>(), [0, 1]);
     }
 
     #[test]

@@ -22,7 +22,7 @@ pub fn replace(
 ) -> Result<Vec<(i64, u64)>> {
     let mut replace = connection.prepare_cached(
         "INSERT OR REPLACE INTO kernel_count
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
     )?;
     let mut changed = Vec::new();
     for (function, counts) in by_function(session, counts)? {
@@ -43,6 +43,7 @@ pub fn replace(
             integer(counts.replaced),
             integer(counts.lost_detail),
             integer(counts.lost_fields),
+            integer(counts.only_counted),
             histogram_bytes(&counts.histogram),
         ])?;
         changed.push((function, sum));
@@ -76,6 +77,7 @@ fn add(to: &mut FunctionCounts, counts: &FunctionCounts) {
     to.replaced += counts.replaced;
     to.lost_detail += counts.lost_detail;
     to.lost_fields += counts.lost_fields;
+    to.only_counted += counts.only_counted;
     for (to, calls) in to.histogram.iter_mut().zip(counts.histogram) {
         *to += calls;
     }
@@ -84,7 +86,7 @@ fn add(to: &mut FunctionCounts, counts: &FunctionCounts) {
 fn sum(counts: &FunctionCounts) -> u64 {
     let losses = counts.lost_ring + counts.lost_table + counts.lost_detail + counts.lost_fields;
     let ends = counts.err + counts.panic + counts.cancelled + counts.unmatched + counts.replaced;
-    counts.calls + losses + ends + counts.histogram.iter().sum::<u64>()
+    counts.calls + losses + ends + counts.only_counted + counts.histogram.iter().sum::<u64>()
 }
 
 fn histogram_bytes(histogram: &[u64; HISTOGRAM_BUCKETS]) -> Vec<u8> {

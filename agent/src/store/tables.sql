@@ -209,9 +209,20 @@ CREATE TABLE kernel_count (
   replaced INTEGER NOT NULL,
   lost_detail INTEGER NOT NULL,
   lost_fields INTEGER NOT NULL,
+  only_counted INTEGER NOT NULL,
   histogram BLOB NOT NULL,         -- little-endian 64-bit counts by power of two; zeros at the end left out
   PRIMARY KEY (function_id, session_id)
 ) STRICT, WITHOUT ROWID;
+
+-- Calls that were counted and not recorded, by the time in which the agent had them counted only.
+CREATE TABLE counted_call (
+  session_id INTEGER NOT NULL,
+  function_id INTEGER NOT NULL,
+  from_unix_ns INTEGER NOT NULL,
+  until_unix_ns INTEGER NOT NULL,
+  calls INTEGER NOT NULL,
+  reason TEXT NOT NULL
+) STRICT;
 
 -- What stands on stacks: the function of an address, or one that the compiler put into it.
 CREATE TABLE frame (

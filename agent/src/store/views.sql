@@ -17,6 +17,9 @@ FROM process;
 -- Of a call that was cancelled it is the last item that was an error; of one that was open at the end,
 -- a panic that had begun in it, or else such an item. A panic that a call caught is not shown.
 -- With --capture exits a call that never ended has no row, and those that it made have no parent.
+-- A call that was lost or only counted has no row either (`completeness` says how many); those that it made
+-- still name it as their parent, so that they can be told to have the same one. With --capture exits they
+-- have none.
 --
 -- cpu_ns (on a CPU), runqueue_ns (waiting for one) and blocked_ns (waiting for anything else) are of the
 -- thread, and add up to duration_ns. So are faults and switches. rss_delta_bytes is of the whole process:
@@ -119,7 +122,7 @@ LEFT JOIN stat ON stat.function_id = f.function_id;
 -- count with the time they had lasted by then. A percentile is the smallest duration that so many
 -- per cent of the calls did not exceed, at most 0.4 % off. What the kernel counted is summed over the calls
 -- of which it is known: cpu_calls and fault_calls say how many those are, and where there are none, the
--- sums are NULL.
+-- sums are NULL. Calls that have no row are in `totals` and `histograms`.
 CREATE VIEW functions AS
 WITH reached AS (
   SELECT function_id, middle_ns,
@@ -194,7 +197,8 @@ JOIN session s ON o.call_id > s.call_base AND o.call_id <= s.call_last AND s.end
 JOIN function f ON f.function_id = o.function_id
 WHERE NOT EXISTS (SELECT 1 FROM call c WHERE c.call_id = o.call_id);
 
--- What the kernel counted beside the rows that are here. `reason` is NULL where there is nothing to say.
+-- What the kernel counted beside the rows that are here. Of calls_missing, calls_only_counted were counted
+-- and not recorded, because the agent wanted it so when there was no room for more. `reason` is NULL where there is nothing to say.
 -- `function` is NULL in a row about what was lost of which no function is known; there is one such row
 -- where anything was.
 CREATE VIEW completeness AS
@@ -214,12 +218,21 @@ WITH opened AS (
   SELECT function_id, sum(calls) AS calls, sum(missing) AS missing, sum(lost_ring) AS lost_ring,
     sum(lost_table) AS lost_table, sum(unmatched) AS unmatched, sum(replaced) AS replaced,
     sum(lost_detail) AS lost_detail, sum(lost_fields) AS lost_fields,
+    sum(only_counted) AS only_counted,
     sum(CASE WHEN end_reason IS NULL THEN missing END) AS pending,
-    sum(CASE WHEN end_reason IS NOT NULL THEN max(0, missing - lost_ring - lost_table) END)
+    sum(CASE WHEN end_reason IS NOT NULL THEN max(0, missing - lost_ring - lost_table - only_counted) END)
       AS unexplained
   FROM part GROUP BY function_id
 ), stored AS (
   SELECT function_id, sum(calls) AS calls FROM function_stat GROUP BY function_id
+), counting AS (
+  SELECT c.function_id, printf(' between %s and %s UTC, because %s%s',
+    strftime('%Y-%m-%d %H:%M:%S', min(from_unix_ns) / 1000000000, 'unixepoch'),
+    strftime('%Y-%m-%d %H:%M:%S', max(until_unix_ns) / 1000000000, 'unixepoch'),
+    (SELECT first.reason FROM counted_call first WHERE first.function_id = c.function_id
+     ORDER BY first.from_unix_ns LIMIT 1),
+    iif(count(*) > 1, printf(' (the first of %d times)', count(*)), '')) AS said
+  FROM counted_call c GROUP BY c.function_id
 )
 SELECT
   f.path AS function,
@@ -227,7 +240,9 @@ SELECT
   coalesce(stored.calls, 0) AS calls_stored,
   coalesce(missing, 0) AS calls_missing,
   nullif(substr(
-    CASE WHEN lost_ring > 0 THEN printf('; %,d %s lost: the ring was full (raise --ring-size)',
+    CASE WHEN only_counted > 0 THEN printf('; %,d %s counted and not recorded%s', only_counted,
+      iif(only_counted = 1, 'call', 'calls'), coalesce(counting.said, '')) ELSE '' END
+    || CASE WHEN lost_ring > 0 THEN printf('; %,d %s lost: the ring was full (raise --ring-size)',
       lost_ring, iif(lost_ring = 1, 'record', 'records')) ELSE '' END
     || CASE WHEN lost_table > 0 THEN
       printf('; %,d %s not followed: the table of open calls was full',
@@ -242,14 +257,16 @@ SELECT
       lost_detail, iif(lost_detail = 1, 'message', 'messages')) ELSE '' END
     || CASE WHEN lost_fields > 0 THEN printf('; fields of %,d %s lost',
       lost_fields, iif(lost_fields = 1, 'call', 'calls')) ELSE '' END
-    || CASE WHEN pending > lost_ring + lost_table THEN
+    || CASE WHEN pending > lost_ring + lost_table + only_counted THEN
       '; the session is being written: calls are on their way' ELSE '' END
     || CASE WHEN unexplained > 0 THEN printf('; %,d %s never written: the session was cut short',
       unexplained, iif(unexplained = 1, 'call', 'calls')) ELSE '' END,
-    3), '') AS reason
+    3), '') AS reason,
+  coalesce(only_counted, 0) AS calls_only_counted
 FROM function f
 LEFT JOIN counted ON counted.function_id = f.function_id
 LEFT JOIN stored ON stored.function_id = f.function_id
+LEFT JOIN counting ON counting.function_id = f.function_id
 UNION ALL
 SELECT NULL, 0, 0, 0,
   substr(
@@ -259,9 +276,55 @@ SELECT NULL, 0, 0, 0,
       printf('; %,d %s lost: the calls of tasks and threads that %s made for may have no parent '
         || '(raise --ring-size)', links, iif(links = 1, 'link', 'links'),
         iif(links = 1, 'it was', 'they were')) ELSE '' END,
-    3)
+    3),
+  0
 FROM (SELECT sum(lost_links) AS links, sum(lost_panics) AS panics FROM session)
 WHERE links + panics > 0;
+
+-- What the kernel counted of each function, apart from the records: exact, whether calls have rows or not.
+-- Calls that were open when the session ended are among the calls, and have no outcome.
+CREATE VIEW totals AS
+SELECT
+  f.path AS function,
+  f.file,
+  f.line,
+  sum(k.calls) AS calls,
+  sum(k.err) AS err,
+  sum(k.panic) AS panic,
+  sum(k.cancelled) AS cancelled,
+  sum(k.only_counted) AS only_counted,
+  sum(k.lost_ring + k.lost_table) AS lost,
+  f.function_id
+FROM kernel_count k JOIN function f ON f.function_id = k.function_id
+GROUP BY k.function_id;
+
+-- Calls that ended, by duration, likewise: from_ns to to_ns, both included; to_ns is NULL for the longest.
+CREATE VIEW histograms AS
+WITH RECURSIVE bucket (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM bucket WHERE n < 39),
+digit (d) AS (SELECT 0 UNION ALL SELECT d + 1 FROM digit WHERE d < 15),
+counted AS (
+  -- Two hexadecimal digits a byte, the lowest byte first.
+  SELECT function_id, n,
+    sum(instr('123456789ABCDEF', substr(hex(substr(histogram, 8 * n + 1, 8)), d + 1, 1))
+      << (8 * (d / 2) + 4 * (1 - d % 2))) AS calls
+  FROM kernel_count
+  JOIN bucket ON 8 * n < length(histogram)
+  JOIN digit
+  GROUP BY function_id, n
+)
+SELECT
+  f.path AS function,
+  iif(n = 0, 0, 1 << n) AS from_ns,
+  iif(n = 39, NULL, (2 << n) - 1) AS to_ns,
+  counted.calls,
+  f.function_id
+FROM counted JOIN function f ON f.function_id = counted.function_id
+WHERE counted.calls > 0;
+
+-- Calls that were counted and not recorded, by function and by the time in which the agent wanted it so.
+CREATE VIEW counted_calls AS
+SELECT c.session_id, f.path AS function, c.from_unix_ns, c.until_unix_ns, c.calls, c.reason
+FROM counted_call c JOIN function f ON f.function_id = c.function_id;
 
 CREATE VIEW unmatched_exits AS
 SELECT

@@ -13,7 +13,9 @@ use super::{
     Session, Store, calls, counts, died, fields, integer, open_calls, polls, samples, session,
     stats,
 };
-use crate::event::{AgentEvent, Batch, Level, Message, OpenCall, SessionLosses, UnmatchedExit};
+use crate::event::{
+    AgentEvent, Batch, CountedCalls, Level, Message, OpenCall, SessionLosses, UnmatchedExit,
+};
 
 /// What the store remembers of earlier batches. Only a commit changes it.
 #[derive(Default)]
@@ -189,6 +191,7 @@ fn insert_rest(
     fields::insert(transaction, session, &batch.fields)?;
     insert_unended(transaction, session, &batch.unended)?;
     insert_unmatched(transaction, session, &batch.unmatched)?;
+    insert_counted(transaction, session, &batch.counted)?;
     insert_events(transaction, session, &batch.events)?;
     let stats = stats::insert(transaction, session, memory.stats, &batch.stats)?;
     let samples = samples::insert(transaction, session, memory.samples, &batch.samples)?;
@@ -244,6 +247,26 @@ fn insert_unended(connection: &Connection, session: &Session, unended: &[u64]) -
     let mut insert = connection.prepare_cached("INSERT INTO unended (call_id) VALUES (?1)")?;
     for call in unended {
         insert.execute([session.call(*call)])?;
+    }
+    Ok(())
+}
+
+fn insert_counted(
+    connection: &Connection,
+    session: &Session,
+    counted: &[CountedCalls],
+) -> Result<()> {
+    let mut insert =
+        connection.prepare_cached("INSERT INTO counted_call VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?;
+    for counted in counted {
+        insert.execute(params![
+            session.id,
+            session.function(counted.function)?,
+            counted.from_unix_ns,
+            counted.until_unix_ns,
+            integer(counted.calls),
+            counted.reason
+        ])?;
     }
     Ok(())
 }

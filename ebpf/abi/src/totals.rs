@@ -6,12 +6,26 @@
 /// Buckets of the time histogram.
 pub const HISTOGRAM_BUCKETS: usize = 40;
 
-/// Counts of one function in one shard. Every field only grows.
+/// What becomes of a function's calls beside being counted. The agent says it, while it runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u64)]
+pub enum Recorded {
+    /// Every call is recorded.
+    All = 0,
+    /// Those that end with an error or in a panic are; of the others only the totals tell.
+    Failures = 1,
+    /// None is.
+    Nothing = 2,
+}
+
+/// Counts of one function in one shard. Every one of them only grows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct FunctionTotals {
     /// Calls that began; 0 in `exits` mode, where only ends are seen and the histogram counts them.
     pub calls: u64,
+    /// No count: a [`Recorded`], the same in all shards. It lies beside what every call touches.
+    pub recorded: u64,
     /// Ended with an error.
     pub err: u64,
     /// Ended in a panic.
@@ -30,11 +44,13 @@ pub struct FunctionTotals {
     pub lost_detail: u64,
     /// Fields or returned values lost, likewise.
     pub lost_fields: u64,
+    /// Ends that were counted and not recorded, because `recorded` said so.
+    pub only_counted: u64,
     /// Ended calls by duration: bucket 0 holds 0 and 1 ns, bucket `n` durations from 2ⁿ to
     /// 2ⁿ⁺¹ − 1 ns, the last one all longer ones.
     pub histogram: [u64; HISTOGRAM_BUCKETS],
 }
-const _: () = assert!(size_of::<FunctionTotals>() == (10 + HISTOGRAM_BUCKETS) * 8);
+const _: () = assert!(size_of::<FunctionTotals>() == (12 + HISTOGRAM_BUCKETS) * 8);
 
 /// What was lost of which no function is known, for the whole session. Every field only grows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -287,6 +287,7 @@ fn killed_while_spooling(_: Options) -> Account {
         made: before.len() as u64 + spooled,
         rows: after.len() as u64 - (before.len() - there) as u64,
         lost: 0,
+        only_counted: 0,
         recovery_ms: None,
         target: runs(&mut target),
         file: "whole".to_owned(),

@@ -2,7 +2,7 @@
 //!
 //! A case starts a target that makes a known number of calls ([`scene`]), has an agent capture them,
 //! lets something go wrong, and accounts for every call afterwards: it is a row, or it was counted as
-//! lost. One file a family of cases.
+//! lost, or only counted. One file a family of cases.
 
 pub mod agent;
 pub mod around;
@@ -68,6 +68,8 @@ pub struct Account {
     pub rows: u64,
     /// Calls that were counted as lost, by kernel or agent.
     pub lost: u64,
+    /// Calls that were counted and not recorded.
+    pub only_counted: u64,
     /// Milliseconds from the end of the fault until new rows could be read; `None` where the fault does
     /// not end by itself.
     pub recovery_ms: Option<u64>,
@@ -80,7 +82,8 @@ pub struct Account {
 impl Account {
     /// Calls that are neither rows nor counted, or are there more than once.
     pub const fn unexplained(&self) -> u64 {
-        self.made.abs_diff(self.rows + self.lost)
+        self.made
+            .abs_diff(self.rows + self.lost + self.only_counted)
     }
 
     /// Both together.
@@ -90,6 +93,7 @@ impl Account {
             made: self.made + other.made,
             rows: self.rows + other.rows,
             lost: self.lost + other.lost,
+            only_counted: self.only_counted + other.only_counted,
             ..other
         }
     }
@@ -159,8 +163,8 @@ fn said(panic: &(dyn std::any::Any + Send)) -> String {
 /// The rows as a table.
 pub fn table(rows: &[Row]) -> String {
     let mut text = format!(
-        "{:34} {:>9} {:>9} {:>9} {:>11} {:>9}  {:20} {}\n",
-        "case", "made", "rows", "lost", "unexplained", "recovery", "target", "file"
+        "{:34} {:>9} {:>9} {:>9} {:>9} {:>11} {:>9}  {:20} {}\n",
+        "case", "made", "rows", "lost", "counted", "unexplained", "recovery", "target", "file"
     );
     for row in rows {
         let account = &row.account;
@@ -169,11 +173,12 @@ pub fn table(rows: &[Row]) -> String {
             .map_or("-".to_owned(), |ms| format!("{ms} ms"));
         let _ = writeln!(
             text,
-            "{:34} {:>9} {:>9} {:>9} {:>11} {recovery:>9}  {:20} {}",
+            "{:34} {:>9} {:>9} {:>9} {:>9} {:>11} {recovery:>9}  {:20} {}",
             row.case,
             account.made,
             account.rows,
             account.lost,
+            account.only_counted,
             row.unexplained,
             account.target,
             account.file

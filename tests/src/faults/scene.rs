@@ -205,12 +205,14 @@ pub fn account(file: &Path, made: u64, recovery_ms: Option<u64>, target: &str) -
         rows,
         "sums and rows"
     );
-    let in_kernel = number("SELECT coalesce(sum(lost_ring + lost_table), 0) FROM kernel_count");
+    let in_kernel = number("SELECT coalesce(sum(lost), 0) FROM totals");
+    let only_counted = number("SELECT coalesce(sum(only_counted), 0) FROM totals");
     let in_agent = number("SELECT coalesce(sum(calls), 0) FROM lost_calls");
     Account {
         made,
         rows,
         lost: in_kernel + in_agent,
+        only_counted,
         recovery_ms,
         target: target.to_owned(),
         file: "whole".to_owned(),

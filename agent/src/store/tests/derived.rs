@@ -1,6 +1,7 @@
 //! The views that are computed: errors by origin, calls in flight, completeness.
 
 use super::*;
+use crate::event::CountedCalls;
 
 #[test]
 fn one_error_through_ten_frames_is_one_line() {
@@ -185,7 +186,7 @@ fn completeness_compares_with_the_kernel_and_says_why() {
             &path,
             "SELECT * FROM completeness WHERE function <> 'app::b'"
         ),
-        ["app::a|2|1|0|-", "app::c|0|0|0|-"]
+        ["app::a|2|1|0|-|0", "app::c|0|0|0|-|0"]
     );
     store
         .write(&calls(vec![call(7, None, 0, Outcome::Unfinished)]))
@@ -198,10 +199,54 @@ fn completeness_compares_with_the_kernel_and_says_why() {
     assert_eq!(
         rows(&path, "SELECT * FROM completeness"),
         [
-            "app::a|2|2|0|-",
-            &format!("app::b|1204|1|1203|{reason}"),
-            "app::c|0|0|0|-"
+            "app::a|2|2|0|-|0",
+            &format!("app::b|1204|1|1203|{reason}|0"),
+            "app::c|0|0|0|-|0"
         ]
+    );
+}
+
+#[test]
+fn calls_that_were_only_counted_are_in_totals_and_histograms_with_the_reason() {
+    let (_folder, path) = folder();
+    let mut store = store(&path);
+    let mut counts = FunctionCounts {
+        only_counted: 1_000_300,
+        err: 2,
+        ..FunctionCounts::of_calls(0, 1_000_301)
+    };
+    counts.histogram[0] = 1;
+    counts.histogram[7] = 0xfe_dcba;
+    counts.histogram[39] = 300;
+    let counted = |from, until, calls| CountedCalls {
+        function: 0,
+        from_unix_ns: from * 1_000_000_000_i64,
+        until_unix_ns: until * 1_000_000_000_i64,
+        calls,
+        reason: format!("the spool was {from} % full"),
+    };
+    let batch = Batch {
+        counts: Some(vec![counts]),
+        counted: vec![counted(76, 90, 300), counted(99, 3700, 1_000_000)],
+        ..calls(vec![call(1, None, 0, Outcome::Ok)])
+    };
+    store.write(&batch).unwrap();
+    store.finish(&end()).unwrap();
+    let reason = "1,000,300 calls counted and not recorded between 1970-01-01 00:01:16 and 1970-01-01 \
+                  01:01:40 UTC, because the spool was 76 % full (the first of 2 times)";
+    assert_eq!(
+        rows(&path, "SELECT * FROM completeness WHERE calls_counted > 0"),
+        [format!("app::a|1000301|1|1000300|{reason}|1000300")]
+    );
+    let totals = "SELECT function, calls, err, panic, cancelled, only_counted, lost FROM totals";
+    assert_eq!(rows(&path, totals), ["app::a|1000301|2|0|0|1000300|0"]);
+    assert_eq!(
+        rows(&path, "SELECT from_ns, to_ns, calls FROM histograms"),
+        ["0|1|1", "128|255|16702650", "549755813888|-|300"]
+    );
+    assert_eq!(
+        rows(&path, "SELECT function, calls FROM counted_calls"),
+        ["app::a|300", "app::a|1000000"]
     );
 }
 
@@ -218,13 +263,13 @@ fn what_is_lost_of_no_known_function_is_said_once() {
     store.write(&lost(0, 1)).unwrap();
     assert_eq!(
         rows(&path, said),
-        ["-|0|0|0|1 message of a panic lost (raise --ring-size)"]
+        ["-|0|0|0|1 message of a panic lost (raise --ring-size)|0"]
     );
     store.write(&lost(1234, 5)).unwrap();
     store.finish(&end()).unwrap();
     let reason = "5 messages of panics lost (raise --ring-size); 1,234 links lost: the calls of \
                   tasks and threads that they were made for may have no parent (raise --ring-size)";
-    assert_eq!(rows(&path, said), [format!("-|0|0|0|{reason}")]);
+    assert_eq!(rows(&path, said), [format!("-|0|0|0|{reason}|0")]);
 }
 
 #[test]

@@ -31,6 +31,8 @@ struct Plan {
     threads: u64,
     /// Calls a second and seconds, in place of the two parts.
     rate: Option<(u64, u64)>,
+    /// Other functions too, until a line comes on standard input.
+    mixed: bool,
     wait: bool,
     hold: bool,
     fork: bool,
@@ -44,6 +46,7 @@ impl Plan {
             calls: options.value("--calls")?.unwrap_or(101),
             threads: options.value("--threads")?.unwrap_or(3),
             rate: options.value("--rate")?.map(|rate| (rate, seconds)),
+            mixed: options.flag("--mixed"),
             wait: options.flag("--wait-stdin"),
             hold: options.flag("--hold"),
             fork: options.flag("--fork"),
@@ -57,7 +60,11 @@ impl Plan {
     fn run(&self) {
         let mut truth = Truth::default();
         if let Some((rate, seconds)) = self.rate {
-            rate::run(rate, seconds, &mut truth);
+            if self.mixed {
+                rate::whole(rate, &mut truth);
+            } else {
+                rate::run(rate, seconds, &mut truth);
+            }
             self.end.announce(&mut truth);
             truth.print(1);
             return;

@@ -1,17 +1,29 @@
-//! One small function, called at a steady rate.
+//! One small function, called at a steady rate; or, with `--mixed`, a busy one among others that are
+//! seldom called, until a line comes on standard input.
 //!
 //! | function | calls | outcome |
 //! |---|---|---|
 //! | `small` | rate × seconds, exactly | ok |
 //!
+//! With `--mixed`, where there were B bursts:
+//!
+//! | function | calls | outcome |
+//! |---|---|---|
+//! | `whole` | 1, in which all others are made | ok |
+//! | `busy` | rate / 1000 × B | err where its number is a multiple of [`FAILS`], else ok |
+//! | `seldom` | [`SELDOM`] × B | ok |
+//! | `small` | 1 in each call of `seldom` | ok |
+//!
 //! Every millisecond the calls that are due are made in one burst. Where the machine can't keep up,
-//! the calls are made all the same and the run takes longer: the achieved rate says so.
+//! the calls are made all the same and the run takes longer: the achieved rate says so. With `--mixed`
+//! no burst makes up for others, so that each is as long as it was.
 
 use std::hint::black_box;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use truth::{Outcome, Truth, path};
+use truth::{Outcome, Truth, gate, path};
 
 /// Time between two bursts.
 const TICK: Duration = Duration::from_millis(1);
@@ -20,6 +32,63 @@ const TICK: Duration = Duration::from_millis(1);
 #[inline(never)]
 fn small(n: u64) -> u64 {
     black_box(n) + 1
+}
+
+/// Calls of `seldom` in a burst.
+const SELDOM: u64 = 10;
+/// Of so many calls of `busy` one fails.
+const FAILS: u64 = 100;
+
+/// A call whose number is a multiple of [`FAILS`].
+#[derive(Debug)]
+struct Multiple(u64);
+
+impl std::fmt::Display for Multiple {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "{} is a multiple of {FAILS}", self.0)
+    }
+}
+
+#[exoscope::instrument]
+#[inline(never)]
+fn busy(n: u64) -> Result<u64, Multiple> {
+    if n.is_multiple_of(FAILS) {
+        return Err(Multiple(n));
+    }
+    Ok(black_box(n) + 1)
+}
+
+#[exoscope::instrument]
+#[inline(never)]
+fn seldom(n: u64) -> u64 {
+    small(n) + 1
+}
+
+/// Calls `busy` up to so many times a second, and the others, until a line comes.
+#[exoscope::instrument]
+#[inline(never)]
+pub fn whole(rate: u64, truth: &mut Truth) {
+    static TOLD: AtomicBool = AtomicBool::new(false);
+    thread::spawn(|| {
+        gate::wait();
+        TOLD.store(true, Ordering::Release);
+    });
+    let burst = rate / 1000;
+    let (mut made, mut failed, mut bursts) = (0, 0, 0);
+    while !TOLD.load(Ordering::Acquire) {
+        failed += (made..made + burst).filter(|n| busy(*n).is_err()).count() as u64;
+        made += burst;
+        for n in 0..SELDOM {
+            black_box(seldom(n));
+        }
+        bursts += 1;
+        thread::sleep(TICK);
+    }
+    truth.add(path!("busy"), Outcome::Ok, made - failed);
+    truth.add(path!("busy"), Outcome::Err, failed);
+    truth.add(path!("seldom"), Outcome::Ok, SELDOM * bursts);
+    truth.add(path!("small"), Outcome::Ok, SELDOM * bursts);
+    truth.add(path!("whole"), Outcome::Ok, 1);
 }
 
 /// Calls due after `elapsed`, of `total` calls at `rate` calls a second.
