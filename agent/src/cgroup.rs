@@ -20,6 +20,12 @@ mod names {
     pub const USAGE: [&str; 2] = ["memory.usage_in_bytes", "memory.current"];
     pub const LIMIT: [&str; 2] = ["memory.limit_in_bytes", "memory.max"];
     pub const KILLS: [&str; 2] = ["memory.oom_control", "memory.events"];
+    pub const STAT: &str = "memory.stat";
+    /// What is charged for files, which can be read again, and for what the kernel remembers of them.
+    pub const FREED: [&[&str]; 2] = [
+        &["total_inactive_file", "total_active_file"],
+        &["inactive_file", "active_file", "slab_reclaimable"],
+    ];
     /// Of version 1 only: the others stand in its events.
     pub const LIMIT_HITS: &str = "memory.failcnt";
     /// Of version 2 only.
@@ -175,6 +181,33 @@ impl Memory {
     }
 }
 
+/// Bytes that can still be charged to the process without anything being swapped out, before its group,
+/// or one around it, is at its limit; `None` where there is no limit. What is charged for files is free:
+/// the kernel takes it back.
+///
+/// # Errors
+/// Where no memory controller is to be seen.
+pub fn room(process: &Process) -> Result<Option<u64>> {
+    let place = memory_place(process)?;
+    let folders = place.folder.ancestors();
+    let inside = folders.take_while(|folder| folder.starts_with(&place.mount));
+    let rooms = inside.filter_map(|folder| room_in(folder, place.version));
+    Ok(rooms.min())
+}
+
+/// The same of one group; `None` also where it has no figures.
+fn room_in(folder: &Path, version: Version) -> Option<u64> {
+    let index = version as usize;
+    let read = |name: &str| std::fs::read(folder.join(name)).ok();
+    let number = |name: &str| parse::single(&read(name)?);
+    let limit = number(names::LIMIT[index]).filter(|&limit| limit < NO_LIMIT)?;
+    let usage = number(names::USAGE[index])?;
+    let stat = read(names::STAT)?;
+    let freed = names::FREED[index].iter();
+    let freed: u64 = freed.filter_map(|key| parse::keyed(&stat, key)).sum();
+    Some(limit.saturating_sub(usage.saturating_sub(freed)))
+}
+
 /// The pressure files of the process's group: CPU, memory, and input and output.
 ///
 /// # Errors
@@ -319,6 +352,27 @@ mod tests {
         assert_eq!(folder("/docker/7", "/docker/77/x"), None);
         assert_eq!(folder("/", "/../other"), None);
         assert_eq!(folder("/..", "/../other"), None);
+    }
+
+    #[test]
+    fn room_is_what_a_limit_leaves_beside_what_cannot_be_freed() {
+        let folder = tempfile::tempdir().unwrap();
+        let room = |version, limit: &str, usage: &str, stat: &str| {
+            let index = version as usize;
+            let write = |name: &str, text| std::fs::write(folder.path().join(name), text).unwrap();
+            write(names::LIMIT[index], limit);
+            write(names::USAGE[index], usage);
+            write(names::STAT, stat);
+            room_in(folder.path(), version)
+        };
+        let two = "anon 500\ninactive_file 200\nactive_file 100\nslab_reclaimable 50\n";
+        assert_eq!(room(Version::Two, "1000\n", "900\n", two), Some(450));
+        assert_eq!(room(Version::Two, "1000\n", "1350\n", two), Some(0));
+        assert_eq!(room(Version::Two, "max\n", "900\n", two), None);
+        let one = "inactive_file 7\ntotal_inactive_file 200\ntotal_active_file 100\n";
+        assert_eq!(room(Version::One, "1000\n", "1000\n", one), Some(300));
+        let none = "9223372036854771712\n";
+        assert_eq!(room(Version::One, none, "1000\n", one), None);
     }
 
     #[test]

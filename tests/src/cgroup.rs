@@ -57,6 +57,63 @@ impl Cgroup {
         bytes.expect("the group has a memory controller")
     }
 
+    /// Bytes of memory charged to it that the kernel can't take back: all but its share of files that it
+    /// could read again.
+    ///
+    /// # Panics
+    /// Where it has no memory controller.
+    pub fn needed(&self) -> u64 {
+        let stat = fs::read_to_string(self.0.join("memory.stat"));
+        let stat = stat.expect("the group has a memory controller");
+        let is_file =
+            |line: &&str| line.starts_with("inactive_file ") || line.starts_with("active_file ");
+        let bytes = |line: &str| line.split(' ').nth(1)?.parse::<u64>().ok();
+        let files: u64 = stat.lines().filter(is_file).filter_map(bytes).sum();
+        self.usage().saturating_sub(files)
+    }
+
+    /// Sets the limit of memory to the least number of bytes from `bytes` on that the kernel accepts, and
+    /// gives it back.
+    ///
+    /// # Panics
+    /// Where the kernel accepts none.
+    pub fn limit_from(&self, bytes: u64) -> u64 {
+        const STEP: usize = 64 << 10;
+        let mut limits = (bytes..bytes + (256 << 20)).step_by(STEP);
+        limits
+            .find(|limit| self.limit(*limit))
+            .expect("a group may use what it uses")
+    }
+
+    /// Times that it was at its limit.
+    ///
+    /// # Panics
+    /// Where it has no memory controller.
+    pub fn hits(&self) -> u64 {
+        let read = |file| fs::read_to_string(self.0.join(file)).ok();
+        let max = |events: String| {
+            let line = events.lines().find_map(|line| line.strip_prefix("max "));
+            line.map(str::to_owned)
+        };
+        let count = read("memory.failcnt").or_else(|| read("memory.events").and_then(max));
+        let count = count.and_then(|text| text.trim().parse().ok());
+        count.expect("the group has a memory controller")
+    }
+
+    /// Keeps its memory from being swapped out.
+    ///
+    /// # Panics
+    /// Where it has no memory controller.
+    pub fn without_swap(&self) {
+        let old = self.0.join("memory.swappiness").exists();
+        let file = if old {
+            "memory.swappiness"
+        } else {
+            "memory.swap.max"
+        };
+        self.write(file, 0);
+    }
+
     /// `program` as a command, started in this group: all its memory is charged to it.
     pub fn command(&self, program: &Path) -> Command {
         let mut command = Command::new("sh");

@@ -32,3 +32,23 @@ fn every_call_is_explained_whatever_becomes_of_the_file() {
 fn every_call_is_explained_whatever_becomes_of_the_agent() {
     family("agent: ");
 }
+
+#[test]
+fn every_call_is_explained_whatever_thread_of_the_agent_panics() {
+    family("panic: ");
+}
+
+#[test]
+fn every_call_is_explained_whatever_the_target_does() {
+    family("target: ");
+}
+
+#[test]
+fn every_call_is_explained_whatever_is_done_around_the_target() {
+    family("around: ");
+}
+
+#[test]
+fn every_call_is_explained_however_often_agents_come_and_go() {
+    family("attached: ");
+}

@@ -16,6 +16,7 @@ use exoscope_abi::{Phase, probe::Probe, table};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::binaries::Module;
+use super::room;
 use super::writer::Writer;
 use crate::attach::call_stats::{CallStat, CallStats};
 use crate::attach::programs::{Programs, Settings};
@@ -229,6 +230,7 @@ impl Attachment {
                 byte,
             };
             attached.sites = binary_plan.sites();
+            room::expect(plan.target, module, &numbers)?;
             self.links.append(binary_plan.attach(&self.programs)?);
             attached
                 .warnings

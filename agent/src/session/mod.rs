@@ -6,6 +6,7 @@
 pub mod binaries;
 pub mod engine;
 pub mod progress;
+mod room;
 pub mod watch;
 pub mod writer;
 

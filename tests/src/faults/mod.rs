@@ -8,6 +8,7 @@ pub mod agent;
 pub mod around;
 pub mod file;
 pub mod fuse;
+pub mod memory;
 pub mod mounts;
 pub mod panics;
 pub mod scene;
@@ -52,6 +53,7 @@ pub fn cases() -> impl Iterator<Item = &'static Case> {
         store::CASES,
         file::CASES,
         agent::CASES,
+        memory::CASES,
         panics::CASES,
         target::CASES,
         around::CASES,

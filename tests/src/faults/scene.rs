@@ -81,9 +81,14 @@ impl Scene {
     }
 
     /// Has an agent attach to a target that waits, and lets that make its calls.
-    pub fn of(mut target: Process, seconds: u64, mut agent: Command, file: &Path) -> Self {
+    pub fn of(target: Process, seconds: u64, mut agent: Command, file: &Path) -> Self {
         let mut agent = Process::start(&mut agent);
         is_attached(&mut agent);
+        Self::attached(target, seconds, agent, file)
+    }
+
+    /// Lets a target that waits, and that an agent has attached to, make its calls.
+    pub fn attached(mut target: Process, seconds: u64, agent: Process, file: &Path) -> Self {
         target.go_on();
         Self {
             target,
