@@ -27,6 +27,9 @@ static TASK_OFFSETS: Offsets = Offsets {
 #[repr(C)]
 struct Meta {
     seq: *mut seq_file,
+    session: u64,
+    /// Threads before this one.
+    number: u64,
 }
 
 /// `bpf_iter__task` of the kernel.
@@ -47,7 +50,8 @@ pub extern "C" fn tasks(context: *const Context) -> i32 {
         return 0;
     }
     let mut record = MaybeUninit::uninit();
-    fill(&mut record, task);
+    // SAFETY: as above.
+    fill(&mut record, task, unsafe { (*meta).number } == 0);
     let data = record.as_ptr().cast::<c_void>();
     // SAFETY: `meta` and its file are valid while the program runs, and every byte of the record has
     // been written. Where the file has no room left, the kernel calls again for this thread.
@@ -55,8 +59,9 @@ pub extern "C" fn tasks(context: *const Context) -> i32 {
     0
 }
 
+/// What all threads share is read with the first one.
 #[inline(always)]
-fn fill(record: &mut MaybeUninit<TaskRecord>, task: *const u8) {
+fn fill(record: &mut MaybeUninit<TaskRecord>, task: *const u8, is_first: bool) {
     let record = record.as_mut_ptr();
     // SAFETY: the record has room for its time, for one word for each member after it, and for a
     // name, and nothing else; the helper that reads the name checks the kernel's address.
@@ -69,12 +74,17 @@ fn fill(record: &mut MaybeUninit<TaskRecord>, task: *const u8) {
             words.add(index).write(read(task, offset));
             index += 1;
         }
-        let signal = read(task, offset(&raw const TASK_OFFSETS.signal_address)) as *const u8;
+        let signal = if is_first {
+            read(task, offset(&raw const TASK_OFFSETS.signal_address)) as *const u8
+        } else {
+            ptr::null()
+        };
         let words = words.add(TASK.len());
         let mut index = 0;
         while index < SIGNAL.len() {
             let offset = offset((&raw const TASK_OFFSETS.signal).cast::<u32>().add(index));
-            words.add(index).write(read(signal, offset));
+            let word = if is_first { read(signal, offset) } else { 0 };
+            words.add(index).write(word);
             index += 1;
         }
         let name = task.wrapping_add(offset(&raw const TASK_OFFSETS.name));

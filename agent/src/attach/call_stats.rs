@@ -251,6 +251,14 @@ mod tests {
     }
 
     #[test]
+    fn times_come_with_the_switches_that_prove_them() {
+        let all = Available::of(CallStats::ALL).offsets;
+        let times = Available::of([CallStat::Cpu].into_iter().collect()).offsets;
+        assert_ne!((times.nvcsw, times.nivcsw), (0, 0));
+        assert_eq!((times.nvcsw, times.nivcsw), (all.nvcsw, all.nivcsw));
+    }
+
+    #[test]
     fn what_is_left_out_is_said_once() {
         let mut available = Available::of(CallStats::ALL);
         available.lacks(CallStat::Cpu, "it has none".to_owned());

@@ -67,12 +67,32 @@ impl TaskIterator {
     /// # Errors
     /// What the kernel said. Of a process that has ended there are no records.
     pub fn read(&self, buffer: &mut Vec<u8>) -> io::Result<Vec<TaskRecord>> {
-        buffer.clear();
-        File::from(sys::create_iterator(self.link.as_fd())?).read_to_end(buffer)?;
-        let records = buffer.chunks_exact(size_of::<TaskRecord>());
+        let iterator = File::from(sys::create_iterator(self.link.as_fd())?);
+        let len = read_all(iterator, buffer)?;
+        let records = buffer[..len].chunks_exact(size_of::<TaskRecord>());
         Ok(records
             .filter_map(|bytes| decode(bytes, &self.sizes))
             .collect())
+    }
+}
+
+/// Room that there is for a read at least: the kernel fills eight pages at once.
+const ROOM: usize = 8 * 4096;
+
+/// Reads all of a file; `buffer` only grows. `read_to_end` would ask for the file's size and place before, and
+/// begin with a small read, which the kernel can't fill with records.
+fn read_all(mut file: File, buffer: &mut Vec<u8>) -> io::Result<usize> {
+    let mut len = 0;
+    loop {
+        if buffer.len() < len + ROOM {
+            buffer.resize(len + ROOM, 0);
+        }
+        match file.read(&mut buffer[len..]) {
+            Ok(0) => return Ok(len),
+            Ok(read) => len += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
     }
 }
 

@@ -40,7 +40,7 @@ use namespace::Identity;
 use stacks::Stacks;
 
 /// How often samples are taken from the ring.
-const TURN: Duration = Duration::from_millis(100);
+const TURN: Duration = Duration::from_millis(200);
 /// The same while a binary is about to say where its chains are.
 const SHORT_TURN: Duration = Duration::from_millis(5);
 /// Longest pause between two looks at the target's memory map while addresses lie outside of it.

@@ -219,6 +219,46 @@ fn marker_byte(markers: Markers) -> Result<MarkerByte> {
     }
 }
 
+/// How often the lines about a target's code are read where their sum has not changed.
+const LINES_EVERY: Duration = Duration::from_secs(2);
+
+/// What a target maps of code, by which it is told whether it may have loaded a library: reading every
+/// library again would take more CPU than all else does while nothing happens.
+#[derive(Default)]
+struct Code {
+    /// [`Target::bytes_of_libraries`].
+    bytes: Option<u64>,
+    /// [`Target::lines_of_code`], and when they were read.
+    lines: Option<(String, Instant)>,
+}
+
+impl Code {
+    /// The code now, where it is other than it was, or can't be told. A library that took the place of
+    /// another one of the same size is found when the lines are read the next time.
+    fn changed(&mut self, target: &Target) -> Option<Self> {
+        let bytes = target.bytes_of_libraries().unwrap_or_default();
+        if let Some((_, read)) = &self.lines
+            && bytes.is_some()
+            && bytes == self.bytes
+            && read.elapsed() < LINES_EVERY
+        {
+            return None;
+        }
+        let lines = target.lines_of_code().ok();
+        let lines = lines.map(|lines| (lines, Instant::now()));
+        let code = Self { bytes, lines };
+        if code.text().is_some() && code.text() == self.text() {
+            *self = code;
+            return None;
+        }
+        Some(code)
+    }
+
+    fn text(&self) -> Option<&str> {
+        self.lines.as_ref().map(|(lines, _)| lines.as_str())
+    }
+}
+
 /// A session that captures.
 struct Session<'a> {
     options: &'a Options,
@@ -229,8 +269,8 @@ struct Session<'a> {
     sampler: Option<Sampler>,
     witness: Option<(OomWitness, Subject)>,
     failure: tokio::sync::mpsc::UnboundedReceiver<&'static str>,
-    /// The target's code in files when libraries were last looked for.
-    code: Option<String>,
+    /// The target's code when libraries were last looked for.
+    code: Code,
     /// Taken when the wait begins.
     signals: Option<Signals>,
     line: Line,
@@ -296,7 +336,7 @@ impl<'a> Session<'a> {
             sampler,
             witness,
             failure,
-            code: None,
+            code: Code::default(),
             signals,
             line,
             began,
@@ -503,11 +543,9 @@ impl Watched for Session<'_> {
     }
 
     fn look_for_modules(&mut self) {
-        // Reading every library again would take more CPU than all else does while nothing happens.
-        let code = self.target.lines_of_code().ok();
-        if code.is_some() && code == self.code {
+        let Some(code) = self.code.changed(&self.target) else {
             return;
-        }
+        };
         match self.attach_new_modules() {
             Ok(()) => self.code = code,
             // A target that is ending has no maps; its end is seen by itself.

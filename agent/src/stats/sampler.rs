@@ -15,7 +15,7 @@ use crate::panics::{Panics, point};
 
 /// How long samples wait for others before they are written: a transaction costs more than a sample.
 /// Whoever reads the file while it is written is at most one second behind.
-const GATHER: Duration = Duration::from_millis(400);
+const GATHER: Duration = Duration::from_millis(800);
 /// How long a look that somebody waits for may take.
 const LOOK: Duration = Duration::from_millis(100);
 

@@ -34,18 +34,19 @@ pub fn insert(
         Some(numbers) => numbers,
         None => Numbers::of(connection, &session.before)?,
     };
+    let mut steps = Vec::new();
     for sample in samples {
         numbers.sample += 1;
         insert_process(connection, session, numbers.sample, sample)?;
-        for step in &sample.threads {
-            insert_step(connection, session, numbers, step)?;
-        }
+        insert_names(connection, session, numbers, &sample.threads)?;
+        steps.extend(sample.threads.iter().map(|step| (numbers, step)));
         let mut end = connection
             .prepare_cached("UPDATE thread SET end_sample_id = ?2 WHERE thread_id = ?1")?;
         for thread in &sample.ended {
             end.execute(params![numbers.thread(*thread), numbers.sample])?;
         }
     }
+    insert_steps(connection, steps)?;
     Ok(Some(numbers))
 }
 
@@ -91,37 +92,45 @@ fn insert_process(
     Ok(())
 }
 
-fn insert_step(
+/// Writes down the threads that are new, or have a new name.
+fn insert_names(
     connection: &Connection,
     session: &Session,
     numbers: Numbers,
-    step: &ThreadStep,
+    steps: &[ThreadStep],
 ) -> Result<()> {
-    let thread = numbers.thread(step.number);
-    if let Some(name) = &step.name {
-        let name = name.to_string();
-        connection
-            .prepare_cached(
-                "INSERT INTO thread (thread_id, session_id, tid, name, start_ns)
-                 VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO UPDATE SET name = excluded.name",
-            )?
-            .execute(params![
-                thread,
-                session.id,
-                step.tid,
-                name,
-                integer(step.start_ns)
-            ])?;
+    let mut insert = connection.prepare_cached(
+        "INSERT INTO thread (thread_id, session_id, tid, name, start_ns)
+         VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO UPDATE SET name = excluded.name",
+    )?;
+    for step in steps {
+        let Some(name) = &step.name else { continue };
+        insert.execute(params![
+            numbers.thread(step.number),
+            session.id,
+            step.tid,
+            name.to_string(),
+            integer(step.start_ns)
+        ])?;
     }
-    connection
-        .prepare_cached("INSERT INTO thread_stat VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?
-        .execute(params![
-            thread,
+    Ok(())
+}
+
+/// Writes the steps of several samples, those of each thread together, as the table has them: it then looks
+/// for their place once.
+fn insert_steps(connection: &Connection, mut steps: Vec<(Numbers, &ThreadStep)>) -> Result<()> {
+    steps.sort_by_key(|(_, step)| step.number);
+    let mut insert =
+        connection.prepare_cached("INSERT INTO thread_stat VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?;
+    for (numbers, step) in steps {
+        insert.execute([
+            numbers.thread(step.number),
             numbers.sample,
             integer(step.cpu_ns),
             integer(step.runqueue_ns),
             integer(step.switches.voluntary),
             integer(step.switches.involuntary),
         ])?;
+    }
     Ok(())
 }

@@ -32,7 +32,8 @@ pub struct TaskRecord {
     pub minor_faults: u64,
     /// Page faults that read.
     pub major_faults: u64,
-    /// [`Self::user_ns`] of the threads of its process that have ended.
+    /// [`Self::user_ns`] of the threads of its process that have ended. This and what follows up to the
+    /// name is 0 in all records of an iteration but the first.
     pub ended_user_ns: u64,
     /// [`Self::system_ns`] of those.
     pub ended_system_ns: u64,
