@@ -20,6 +20,8 @@ const TAKEN: &str = "exoscope: warning: step ";
 const BACK: &str = "exoscope: step ";
 /// How the target is called.
 const BUSY: [&str; 3] = ["--mixed", "--rate", "100000"];
+/// Rings that hold what is made while the agent does not get on.
+const RINGS: &str = "64MiB";
 const FUNCTION: &str = "variants::rate::busy";
 
 /// A target that calls more than the agent may spool while its file is locked.
@@ -31,13 +33,12 @@ struct Crowd {
 
 impl Crowd {
     /// Lets the target call, and waits for the first rows.
-    fn begin(options: &[&str]) -> Self {
+    fn begin(rings: &str, options: &[&str]) -> Self {
         let bench = Bench::new();
         // Sessions with other options capture the same program meanwhile.
         let binary = VARIANTS.copy_to(bench.path());
         let mut target = Process::ready_target(&binary, &BUSY);
-        // Rings that hold what is made while the agent does not get on.
-        let spool = ["--spool-size", "1MiB", "--ring-size", "64MiB"];
+        let spool = ["--spool-size", "1MiB", "--ring-size", rings];
         let agent = bench.attach(target.pid(), &[&spool[..], options].concat());
         target.go_on();
         let file = bench.file();
@@ -123,7 +124,7 @@ fn steps(database: &Database) -> Vec<(i64, i64)> {
 
 #[test]
 fn the_busiest_are_counted_first_and_nothing_is_lost_where_the_spool_is_not_enough() {
-    let (bench, truth) = Crowd::begin(&[]).there_and_back();
+    let (bench, truth) = Crowd::begin(RINGS, &[]).there_and_back();
     let database = bench.database();
     all_are_counted(&database, &truth);
 
@@ -182,7 +183,7 @@ fn said(bench: &Bench) {
 
 #[test]
 fn ends_alone_are_counted_likewise() {
-    let (bench, truth) = Crowd::begin(&["--capture", "exits"]).there_and_back();
+    let (bench, truth) = Crowd::begin(RINGS, &["--capture", "exits"]).there_and_back();
     let database = bench.database();
     all_are_counted(&database, &truth);
     let parents = "SELECT count(*) FROM calls WHERE parent_id IS NOT NULL AND NOT EXISTS (
@@ -192,7 +193,8 @@ fn ends_alone_are_counted_likewise() {
 
 #[test]
 fn the_end_of_the_target_is_heard_of_however_much_waits() {
-    let mut crowd = Crowd::begin(&[]);
+    // Little is left to be written when the file can be.
+    let mut crowd = Crowd::begin("1MiB", &[]);
     let now = || {
         SystemTime::now()
             .duration_since(UNIX_EPOCH)
@@ -203,7 +205,7 @@ fn the_end_of_the_target_is_heard_of_however_much_waits() {
     let killed = now();
     crowd.target.signal(Signal::KILL);
     // The end is to be known long before anything can be written.
-    sleep(Duration::from_secs(3));
+    sleep(Duration::from_secs(2));
     let unlocked = now();
     drop(locked);
     let end = crowd.agent.end();
@@ -221,9 +223,15 @@ fn the_end_of_the_target_is_heard_of_however_much_waits() {
         killed <= ended && ended < unlocked,
         "{killed:?} {ended:?} {unlocked:?}"
     );
+    // A session that has ended waits for the file for ten seconds: what is not written then is counted.
+    let lost = database.number("SELECT coalesce(sum(calls), 0) FROM lost_calls");
     let died =
         "SELECT count(*) FROM calls WHERE outcome = 'target_died' AND function LIKE '%::whole'";
-    assert_eq!(database.number(died), 1);
-    let unexplained = "SELECT sum(calls_missing - calls_only_counted) FROM completeness";
-    assert_eq!(database.number(unexplained), 0);
+    assert!(database.number(died) == 1 || lost > 0);
+    let missing = "SELECT sum(calls_missing - calls_only_counted) - (SELECT sum(lost) FROM totals)
+                   FROM completeness";
+    assert!(
+        database.number(missing) <= lost,
+        "more is missing than {lost}"
+    );
 }
