@@ -15,6 +15,7 @@ pub mod flamegraph;
 pub mod kernel_types;
 pub mod panics;
 pub mod preflight;
+pub mod privileges;
 pub mod query;
 pub mod report;
 pub mod sample;

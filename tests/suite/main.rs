@@ -14,6 +14,7 @@ mod kinds;
 mod losses;
 mod parents;
 mod polls;
+mod privileges;
 mod property;
 mod refusal;
 mod samples;

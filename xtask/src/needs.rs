@@ -65,6 +65,18 @@ pub const NEEDS: &[Need] = &[
         is_here: || on_path("mold"),
     },
     Need {
+        what: "setcap",
+        purpose: Purpose::Test,
+        packages: &["libcap2-bin"],
+        is_here: || on_path("setcap"),
+    },
+    Need {
+        what: "systemd-analyze",
+        purpose: Purpose::Test,
+        packages: &["systemd"],
+        is_here: || on_path("systemd-analyze"),
+    },
+    Need {
         what: "bpftrace",
         purpose: Purpose::Test,
         packages: &["bpftrace"],

@@ -11,6 +11,7 @@ use serde_json::json;
 use super::{FAILED, LOST, printed};
 use crate::kernel_types::KernelTypes;
 use crate::preflight::checks::{self, Check};
+use crate::preflight::grant;
 use crate::preflight::self_test::{SelfTest, Trial};
 use crate::preflight::sources::{self, Offer};
 use crate::report;
@@ -25,6 +26,10 @@ pub struct Args {
     /// Print JSON.
     #[arg(long)]
     json: bool,
+    /// Print a unit of systemd that runs exoscope with the capabilities that it needs and nothing else,
+    /// for /etc/systemd/system/exoscope@.service.
+    #[arg(long, conflicts_with_all = ["file", "json"])]
+    unit: bool,
 }
 
 /// Prints what works on this machine, or what a file lacks.
@@ -32,6 +37,9 @@ pub struct Args {
 /// # Errors
 /// Where standard output is broken, or the file can't be read.
 pub fn doctor(args: &Args) -> Result<ExitCode> {
+    if args.unit {
+        return printed(|out| Ok(write!(out, "{}", grant::unit())?));
+    }
     match &args.file {
         Some(file) => examine_file(file, args.json),
         None => examine_machine(args.json),
@@ -109,7 +117,12 @@ fn print_text(
         )?,
     }
     print_offers(out, offers)?;
-    writeln!(out)?;
+    writeln!(
+        out,
+        "\nusers may look into their own processes without sudo after\n    sudo {}\n\
+         and `exoscope doctor --unit` prints a service of systemd for all processes\n",
+        grant::setcap()
+    )?;
     Ok(writeln!(
         out,
         "{}",
@@ -210,6 +223,8 @@ fn print_json(
         "sources": sources,
         "self_test": {"trials": trials, "failure": failure},
         "markers_auto": if fast { "fast" } else { "safe" },
+        "setcap": grant::setcap(),
+        "unit": grant::unit(),
     });
     Ok(writeln!(out, "{}", serde_json::to_string_pretty(&report)?)?)
 }

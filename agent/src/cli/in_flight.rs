@@ -30,6 +30,13 @@ pub struct Args {
     json: bool,
 }
 
+impl Args {
+    /// Whether it is about a process.
+    pub const fn looks_into_a_process(&self) -> bool {
+        self.pid.is_some()
+    }
+}
+
 /// Lists calls in flight.
 ///
 /// # Errors

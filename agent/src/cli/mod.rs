@@ -15,6 +15,7 @@ use clap::{Parser, Subcommand};
 
 use crate::attach::programs::ProgramsError;
 use crate::preflight::subject;
+use crate::privileges;
 use crate::report;
 
 /// The hidden command by which this program becomes the subject of its own self-test.
@@ -79,7 +80,18 @@ struct Usage(&'static str);
 /// Runs the command line and gives back the exit status.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    let result = match cli.command {
+    let result = privileges::check_user().and_then(|()| run_command(cli.command));
+    result.unwrap_or_else(|error| {
+        complain(&error, cli.verbose);
+        ExitCode::from(if error.is::<Usage>() { USAGE } else { FAILED })
+    })
+}
+
+fn run_command(command: Command) -> anyhow::Result<ExitCode> {
+    if !command.looks_into_processes() {
+        privileges::give_up_all_but_files()?;
+    }
+    match command {
         Command::Run(args) => run::run(&args),
         Command::Attach(args) => attach::attach(&args),
         Command::Doctor(args) => doctor::doctor(&args),
@@ -94,11 +106,19 @@ pub fn main() -> ExitCode {
         Command::Subject => subject::run()
             .map_err(Into::into)
             .map(|()| ExitCode::SUCCESS),
-    };
-    result.unwrap_or_else(|error| {
-        complain(&error, cli.verbose);
-        ExitCode::from(if error.is::<Usage>() { USAGE } else { FAILED })
-    })
+    }
+}
+
+impl Command {
+    /// Whether it may need more than the right to read files.
+    const fn looks_into_processes(&self) -> bool {
+        match self {
+            Self::Run(_) | Self::Attach(_) | Self::Doctor(_) => true,
+            Self::Sites(args) => args.looks_into_a_process(),
+            Self::InFlight(args) => args.looks_into_a_process(),
+            _ => false,
+        }
+    }
 }
 
 /// Runs a command that prints to standard output. A reader that goes away is no failure.

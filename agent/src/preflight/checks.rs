@@ -11,6 +11,8 @@ use crate::attach::programs::{Programs, Settings};
 use crate::attach::sampling::Sampling;
 use crate::attach::sys::{self, LoadError};
 use crate::kernel_types::{BTF, KernelTypes};
+use crate::preflight::grant;
+use crate::privileges::NEEDED;
 use crate::sample::THREAD_POINTER;
 
 /// One thing that capture needs or profits from.
@@ -163,15 +165,11 @@ pub fn kernel() -> String {
 fn capabilities() -> Result<String, Problem> {
     let has = |capability| caps::has_cap(None, CapSet::Effective, capability).unwrap_or(false);
     let admin = has(Capability::CAP_SYS_ADMIN);
-    let needed = [
-        (Capability::CAP_BPF, admin),
-        (Capability::CAP_PERFMON, admin),
-        (Capability::CAP_SYS_PTRACE, false),
-    ];
-    let missing: Vec<String> = needed
+    let is_included = |capability| admin && capability != Capability::CAP_SYS_PTRACE;
+    let missing: Vec<String> = NEEDED
         .into_iter()
-        .filter(|&(capability, included)| !included && !has(capability))
-        .map(|(capability, _)| capability.to_string())
+        .filter(|&capability| !is_included(capability) && !has(capability))
+        .map(|capability| capability.to_string())
         .collect();
     if missing.is_empty() {
         return Ok("CAP_BPF, CAP_PERFMON and CAP_SYS_PTRACE are there".to_owned());
@@ -182,8 +180,10 @@ fn capabilities() -> Result<String, Problem> {
             missing.join(", "),
             if missing.len() == 1 { "is" } else { "are" }
         ),
-        "run exoscope with sudo, or give it the capabilities with `setcap \
-         cap_bpf,cap_perfmon,cap_sys_ptrace+ep`",
+        format!(
+            "run exoscope with sudo, or give it the capabilities with `sudo {}`",
+            grant::setcap()
+        ),
     ))
 }
 

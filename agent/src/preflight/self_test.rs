@@ -6,6 +6,7 @@
 //! passes is used on a target.
 
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
@@ -16,6 +17,7 @@ use super::subject;
 use crate::attach::programs::{Programs, Settings};
 use crate::attach::{BinaryPlan, Capture, Links, MarkerByte};
 use crate::capture::shared::Totals;
+use crate::privileges;
 use crate::target::elf::{self, Binary};
 
 /// Calls that are counted, and calls that are timed.
@@ -105,11 +107,15 @@ struct Subject {
 
 impl Subject {
     fn start(program: &Path) -> Result<Self> {
-        let mut child = Command::new(program)
+        let mut command = Command::new(program);
+        command
             .arg(crate::cli::SUBJECT_COMMAND)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
+            .stderr(Stdio::null());
+        // SAFETY: it makes two system calls and nothing else, which is safe between `fork` and `exec`.
+        unsafe { command.pre_exec(privileges::pass_none_on_for_good) };
+        let mut child = command
             .spawn()
             .context("can't start this program again for its self-test; is /proc mounted?")?;
         let answers = child
@@ -197,7 +203,11 @@ impl Subject {
     /// Ends the subject and, without waiting for it, the links: detaching takes a moment.
     fn end(self, links: Links) {
         drop(self);
-        std::thread::spawn(move || drop(links));
+        std::thread::spawn(move || {
+            // To close them needs none. Where they can't be given up, the thread ends soon all the same.
+            let _ = privileges::give_up_all();
+            drop(links);
+        });
     }
 }
 

@@ -20,7 +20,7 @@ use super::room;
 use super::writer::Writer;
 use crate::attach::call_stats::{CallStat, CallStats};
 use crate::attach::programs::{Programs, Settings};
-use crate::attach::sampling::{SampleMaps, Sampling};
+use crate::attach::sampling::Sampling;
 use crate::attach::{BinaryPlan, Capture, Links, MarkerByte};
 use crate::capture::consumer::{Consumer, Offered, Outlet, Progress};
 use crate::capture::governor::Governor;
@@ -324,8 +324,13 @@ pub struct Engine {
     sampling: Option<SamplerThread>,
     writer: JoinHandle<(Writer, Result<()>)>,
     sent_functions: usize,
-    /// The session hears of failures as long as somebody may tell of them.
-    _failed: UnboundedSender<&'static str>,
+    failed: UnboundedSender<&'static str>,
+}
+
+/// What takes samples, before there is a thread for it: the programs are loaded.
+pub struct StackSampler {
+    modules: Sender<Module>,
+    sampler: Sampler,
 }
 
 /// The thread that takes samples.
@@ -336,16 +341,15 @@ struct SamplerThread {
 }
 
 impl Engine {
-    /// Starts the threads behind an attachment to `modules`. The receiver hears why the session can't
-    /// go on.
+    /// Starts the threads behind an attachment. The receiver hears why the session can't go on.
     ///
     /// # Errors
-    /// Where the arrays can't be mapped, or stacks can't be sampled.
+    /// Where the arrays can't be mapped.
     pub fn start(
         mut attachment: Attachment,
+        stacks: Option<StackSampler>,
         store: Store,
         plan: &Plan<'_>,
-        modules: &[Module],
     ) -> Result<(Self, UnboundedReceiver<&'static str>)> {
         let progress = Arc::new(Progress::default());
         let stop = Arc::new(AtomicBool::new(false));
@@ -366,13 +370,8 @@ impl Engine {
                 consume(consumer, &stop, &queue, &failed)
             })?
         };
-        let sampling = if plan.sampling.hertz > 0 {
-            let maps = attachment.programs.start_sampling(plan.sampling)?;
-            let (stop, queue) = (Arc::clone(&stop), Arc::clone(&queue));
-            Some(SamplerThread::start(maps, plan, modules, stop, queue)?)
-        } else {
-            None
-        };
+        let sampling = stacks.map(|stacks| stacks.start(Arc::clone(&stop), Arc::clone(&queue)));
+        let sampling = sampling.transpose()?;
         let mut writer = Writer::new(store, Arc::clone(&queue), Arc::clone(&progress), notice);
         let guard = WriterGuard {
             queue: Arc::clone(&queue),
@@ -396,7 +395,7 @@ impl Engine {
             sampling,
             writer,
             sent_functions: 0,
-            _failed: failed,
+            failed,
         };
         Ok((engine, failure))
     }
@@ -429,6 +428,12 @@ impl Engine {
     pub fn sender(&self) -> impl FnMut(Batch) -> bool + Send + 'static {
         let queue = Arc::clone(&self.queue);
         move |batch| queue.push(Message::Batch(Box::new(batch)))
+    }
+
+    /// Has the session hear that it can't go on, and why.
+    pub fn fail(&self, why: &'static str) {
+        // A session that has ended does not listen.
+        let _ = self.failed.send(why);
     }
 
     /// Records something that happened, whatever waits for the file.
@@ -563,14 +568,20 @@ fn finish(
     }
 }
 
-impl SamplerThread {
-    fn start(
-        maps: SampleMaps,
+impl StackSampler {
+    /// Samples the target of `plan`, of which `modules` are attached to, where that is asked for.
+    ///
+    /// # Errors
+    /// Where stacks can't be sampled.
+    pub fn new(
+        attachment: &mut Attachment,
         plan: &Plan<'_>,
         modules: &[Module],
-        stop: Arc<AtomicBool>,
-        queue: Arc<Queue>,
-    ) -> Result<Self> {
+    ) -> Result<Option<Self>> {
+        if plan.sampling.hertz == 0 {
+            return Ok(None);
+        }
+        let maps = attachment.programs.start_sampling(plan.sampling)?;
         let (announce, announced) = channel();
         for module in modules {
             let _ = announce.send(module.clone());
@@ -583,15 +594,25 @@ impl SamplerThread {
             announced,
             with_calls,
         )?;
+        Ok(Some(Self {
+            modules: announce,
+            sampler,
+        }))
+    }
+
+    fn start(self, stop: Arc<AtomicBool>, queue: Arc<Queue>) -> Result<SamplerThread> {
+        let sampler = self.sampler;
         let sampler = spawn("sampler", move || {
             sampler.run(&stop, |batch| queue.push(Message::Batch(Box::new(batch))))
         })?;
-        Ok(Self {
-            modules: announce,
+        Ok(SamplerThread {
+            modules: self.modules,
             sampler,
         })
     }
+}
 
+impl SamplerThread {
     /// Waits for the thread, which has been told to stop, and gives back what went wrong.
     fn finish(self) -> Result<Vec<AgentEvent>> {
         let ended = self.sampler.join();

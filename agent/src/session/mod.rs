@@ -10,7 +10,7 @@ mod room;
 pub mod watch;
 pub mod writer;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
@@ -20,13 +20,15 @@ use serde::Serialize;
 
 use crate::attach::call_stats::CallStats;
 use crate::attach::sampling::Sampling;
-use crate::attach::{Capture, MarkerByte};
+use crate::attach::{AttachError, Capture, MarkerByte};
 use crate::event::{AgentEvent, Function, Level, OpenCall, Outcome};
 use crate::kernel_types::KernelTypes;
 use crate::panics::{Panics, point};
 use crate::preflight::checks;
 use crate::preflight::self_test::SelfTest;
+use crate::privileges::{self, Needed};
 use crate::report::human;
+use crate::stats::monitor::Monitor;
 use crate::stats::sampler::Sampler;
 use crate::stats::source::Subject;
 use crate::store::{ProcessInfo, SessionInfo, Store};
@@ -35,7 +37,7 @@ use crate::target::launch::Launched;
 use crate::target::process::Target;
 use crate::target::select::Selection;
 use binaries::{Module, modules};
-use engine::{Attached, Attachment, Engine, Plan};
+use engine::{Attached, Attachment, Engine, Plan, StackSampler};
 use progress::Line;
 use watch::{End, Signals, Watched};
 
@@ -124,7 +126,7 @@ pub fn attach(target: Target, options: &Options) -> Result<Summary> {
             target.name(),
         );
     }
-    Session::begin(target, &modules, options)?.watch(None)
+    Session::begin(target, &modules, options, false)?.watch(None)
 }
 
 /// Starts a program and captures until it ends.
@@ -138,7 +140,7 @@ pub fn run(words: &[String], options: &Options) -> Result<Summary> {
     let mut launched = Launched::start(words, has_markers)?;
     let target = Target::open(launched.pid())?;
     let modules = with_libraries(modules(&target)?, options)?;
-    let session = Session::begin(target, &modules, options)?;
+    let session = Session::begin(target, &modules, options, true)?;
     // What it has before its `main` is where its figures begin.
     session.sample_now();
     launched.release()?;
@@ -189,6 +191,7 @@ pub fn in_flight(target: &Target, duration: Duration) -> Result<Vec<(Function, O
         attachment.attach(&plan, module)?;
     }
     attachment.set_phase(Phase::Capturing)?;
+    privileges::give_up_all()?;
     std::thread::sleep(duration);
     let now = crate::capture::consumer::monotonic_ns();
     let open = attachment.open_calls()?.snapshot();
@@ -259,6 +262,45 @@ impl Code {
     }
 }
 
+/// Everything that takes capabilities to load, to attach, or to open.
+struct Prepared {
+    attachment: Attachment,
+    attached: Vec<Attached>,
+    stacks: Option<StackSampler>,
+    monitor: Option<(Monitor, Duration)>,
+    witness: Option<(OomWitness, Subject)>,
+}
+
+impl Prepared {
+    fn new(
+        target: &Target,
+        modules: &[Module],
+        options: &Options,
+        byte: MarkerByte,
+    ) -> Result<Self> {
+        let plan = Session::plan(target, options, byte);
+        let mut attachment = Attachment::load(&plan, modules)?;
+        let attached = modules
+            .iter()
+            .map(|module| attachment.attach(&plan, module))
+            .collect::<Result<Vec<_>>>()?;
+        // Then its number may have become another process's, whoever may look into that.
+        if target.is_gone() {
+            bail!(AttachError::Ended { pid: target.pid() });
+        }
+        let stacks = StackSampler::new(&mut attachment, &plan, modules)?;
+        // A target that has ended meanwhile is not watched.
+        let witness = Subject::of(target).ok();
+        Ok(Self {
+            attachment,
+            attached,
+            stacks,
+            monitor: monitor(target, options)?,
+            witness: witness.map(|subject| (OomWitness::of(&subject), subject)),
+        })
+    }
+}
+
 /// A session that captures.
 struct Session<'a> {
     options: &'a Options,
@@ -280,8 +322,14 @@ struct Session<'a> {
 }
 
 impl<'a> Session<'a> {
-    /// Attaches to everything that was found, and begins.
-    fn begin(target: Target, modules: &[Module], options: &'a Options) -> Result<Self> {
+    /// Attaches to everything that was found, and begins. `launched` says that the target was started for
+    /// the session.
+    fn begin(
+        target: Target,
+        modules: &[Module],
+        options: &'a Options,
+        launched: bool,
+    ) -> Result<Self> {
         let functions: Vec<Function> = modules
             .iter()
             .flat_map(|module| module.binary.functions.clone())
@@ -307,9 +355,19 @@ impl<'a> Session<'a> {
         let mut store = Store::open(&output, info)?;
         let prepared = store
             .add_process(&process_info(&target, modules))
-            .and_then(|()| Self::attach_all(&target, modules, options, byte));
+            .and_then(|()| Prepared::new(&target, modules, options, byte));
         let recovered = store.recovered().to_vec();
-        let (attachment, attached) = match prepared {
+        let prepared = prepared.and_then(|prepared| {
+            give_up_privileges(&target, &store, launched)?;
+            Ok(prepared)
+        });
+        let Prepared {
+            attachment,
+            attached,
+            stacks,
+            monitor,
+            witness,
+        } = match prepared {
             Ok(prepared) => prepared,
             Err(error) => {
                 // The first failure is the one to tell; the file is as it was either way.
@@ -318,13 +376,12 @@ impl<'a> Session<'a> {
             }
         };
         let plan = Self::plan(&target, options, byte);
-        let (mut engine, failure) = Engine::start(attachment, store, &plan, modules)?;
+        let (mut engine, failure) = Engine::start(attachment, stacks, store, &plan)?;
         engine.announce_functions();
         engine.attachment.set_phase(Phase::Capturing)?;
-        let sampler = sampler(&target, options, &engine)?;
-        // A target that has ended meanwhile is not watched.
-        let witness = Subject::of(&target).ok();
-        let witness = witness.map(|subject| (OomWitness::of(&subject), subject));
+        let sampler =
+            monitor.map(|(monitor, interval)| Sampler::start(monitor, interval, engine.sender()));
+        let sampler = sampler.transpose()?;
         let line = Line::new(engine.progress.clone(), &output, options.quiet);
         let began = Instant::now();
         let session = Self {
@@ -363,21 +420,6 @@ impl<'a> Session<'a> {
             spool_bytes: options.spool_bytes,
             call_stats: options.call_stats,
         }
-    }
-
-    fn attach_all(
-        target: &Target,
-        modules: &[Module],
-        options: &Options,
-        byte: MarkerByte,
-    ) -> Result<(Attachment, Vec<Attached>)> {
-        let plan = Self::plan(target, options, byte);
-        let mut attachment = Attachment::load(&plan, modules)?;
-        let attached = modules
-            .iter()
-            .map(|module| attachment.attach(&plan, module))
-            .collect::<Result<Vec<_>>>()?;
-        Ok((attachment, attached))
     }
 
     /// Says and records what was attached, and what the person should know of it.
@@ -550,6 +592,11 @@ impl Watched for Session<'_> {
             Ok(()) => self.code = code,
             // A target that is ending has no maps; its end is seen by itself.
             Err(_) if self.target.has_ended() => {}
+            // It has become another program, such as a set-user-ID one.
+            Err(_) if !privileges::is_open(self.target.process()) => {
+                self.engine
+                    .fail("the target may not be looked into any more");
+            }
             Err(error) => {
                 let sentence = format!("a library of the target is not captured: {error:#}");
                 self.say(&format!("warning: {sentence}"));
@@ -579,17 +626,28 @@ impl Summary {
     }
 }
 
-/// The thread that samples the target, where that is asked for.
-fn sampler(target: &Target, options: &Options, engine: &Engine) -> Result<Option<Sampler>> {
+/// What samples the target, and how often, where that is asked for.
+fn monitor(target: &Target, options: &Options) -> Result<Option<(Monitor, Duration)>> {
     let Some(interval) = options.stats_interval else {
         return Ok(None);
     };
     match Subject::of(target) {
-        Ok(subject) => Sampler::start(subject, interval, engine.sender()).map(Some),
+        Ok(subject) => Ok(Some((Monitor::new(subject), interval))),
         // Its end is told by itself.
         Err(_) if target.has_ended() => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// Gives up the capabilities that a session does not need while it runs.
+fn give_up_privileges(target: &Target, store: &Store, launched: bool) -> Result<()> {
+    let file = store.file_path();
+    let folder = file.parent().unwrap_or(Path::new("/"));
+    privileges::give_up(&Needed {
+        target: target.process(),
+        paths: &[file, folder, &store.spool().folder],
+        signals: launched,
+    })
 }
 
 fn process_info(target: &Target, modules: &[Module]) -> ProcessInfo {

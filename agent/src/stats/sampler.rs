@@ -8,9 +8,7 @@ use anyhow::{Context as _, Result};
 
 use super::monitor::Monitor;
 use super::sample::Snapshot;
-use super::source::Subject;
 use crate::event::{AgentEvent, Batch};
-use crate::kernel_types::KernelTypes;
 use crate::panics::{Panics, point};
 
 /// How long samples wait for others before they are written: a transaction costs more than a sample.
@@ -34,26 +32,20 @@ enum Command {
 }
 
 impl Sampler {
-    /// Begins to sample a process every `interval`. `send` takes what is found, and says whether it
-    /// takes more.
+    /// Begins to have `monitor` sample its process every `interval`. `send` takes what is found, and says
+    /// whether it takes more.
     ///
     /// # Errors
     /// Where the thread can't be started.
     pub fn start(
-        process: Subject,
+        monitor: Monitor,
         interval: Duration,
         send: impl FnMut(Batch) -> bool + Send + 'static,
     ) -> Result<Self> {
         let (commands, receiver) = channel();
-        // Whoever starts the thread may have the types that sources look at.
-        let types = KernelTypes::of_this_kernel().ok();
         let thread = std::thread::Builder::new()
             .name("exo-stats".to_owned())
-            .spawn(move || {
-                let monitor = Monitor::new(process);
-                drop(types);
-                run(monitor, interval, &receiver, send);
-            })
+            .spawn(move || run(monitor, interval, &receiver, send))
             .context("can't start the stats thread")?;
         Ok(Self { commands, thread })
     }

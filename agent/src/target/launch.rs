@@ -12,6 +12,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 
+use crate::privileges;
+
 /// How often a program without markers is looked at for a library that brings some.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
@@ -71,9 +73,12 @@ impl Launched {
         let (program, arguments) = words.split_first().context("no program was given")?;
         let mut command = Command::new(program);
         command.args(arguments);
-        // SAFETY: `ptrace` is a system call without effect on the memory of this process, and safe
-        // between `fork` and `exec`.
-        unsafe { command.pre_exec(|| check(libc::ptrace(libc::PTRACE_TRACEME, 0, 0, 0))) };
+        // SAFETY: `ptrace` has no effect on the memory of this process.
+        let be_traced = || check(unsafe { libc::ptrace(libc::PTRACE_TRACEME, 0, 0, 0) });
+        let prepare = move || privileges::pass_none_on().and_then(|()| be_traced());
+        // SAFETY: `prepare` makes two system calls and nothing else, which is safe between `fork` and
+        // `exec`.
+        unsafe { command.pre_exec(prepare) };
         let child = command.spawn().with_context(|| {
             format!("can't start '{program}'; give the path of the program after `--`")
         })?;

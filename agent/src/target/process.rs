@@ -1,10 +1,9 @@
 //! The process: what it maps, where its memory is, and when it ends.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::Read as _;
+use std::io::{self, Read as _};
 use std::os::fd::{AsRawFd as _, OwnedFd};
-use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
@@ -12,6 +11,7 @@ use procfs::process::{MMPermissions, MMapPath, MemoryMap, Process};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::launch::End;
+use crate::privileges;
 use crate::stats::parse;
 
 /// A file that the target maps with code in it.
@@ -73,11 +73,34 @@ impl Target {
         };
         let process = Process::new(number.as_raw_nonzero().get())
             .with_context(|| format!("can't read /proc/{pid}; is it mounted?"))?;
-        Ok(Self {
+        let target = Self {
             pid,
             process,
             pidfd,
-        })
+        };
+        if !privileges::may_trace(&target.process)? {
+            bail!(target.refusal());
+        }
+        Ok(target)
+    }
+
+    /// What is said where there is no right to look at it.
+    fn refusal(&self) -> String {
+        format!(
+            "no right to look at process {} ({}); {}",
+            self.pid,
+            self.name(),
+            if rustix::process::geteuid().is_root() {
+                "not even for root: a namespace or a security module forbids it"
+            } else {
+                "it belongs to another user or is protected: run exoscope as root"
+            }
+        )
+    }
+
+    /// What `/proc` has of it.
+    pub fn process(&self) -> &Process {
+        &self.process
     }
 
     /// The process id, as the agent's PID namespace numbers it.
@@ -96,6 +119,11 @@ impl Target {
             Ok(stat) => matches!(stat.state, 'Z' | 'X' | 'x'),
             Err(_) => true,
         }
+    }
+
+    /// Whether nothing is left of the process: it has ended and was waited for, and its number is free.
+    pub fn is_gone(&self) -> bool {
+        self.process.stat().is_err()
     }
 
     /// How the process ended, where the kernel tells: until its parent has waited for it, and from
@@ -236,16 +264,7 @@ impl Target {
     pub fn maps(&self) -> Result<Vec<MemoryMap>> {
         match self.process.maps() {
             Ok(maps) => Ok(maps.0),
-            Err(procfs::ProcError::PermissionDenied(_)) => bail!(
-                "no right to look at process {} ({}); {}",
-                self.pid,
-                self.name(),
-                if rustix::process::geteuid().is_root() {
-                    "not even for root: a namespace or a security module forbids it"
-                } else {
-                    "it belongs to another user or is protected: run exoscope as root"
-                }
-            ),
+            Err(procfs::ProcError::PermissionDenied(_)) => bail!(self.refusal()),
             Err(_) if self.has_ended() => bail!("process {} has ended", self.pid),
             Err(error) => Err(error)
                 .with_context(|| format!("can't read the memory maps of process {}", self.pid)),
@@ -256,7 +275,7 @@ impl Target {
     /// that no private writable mapping holds.
     ///
     /// # Errors
-    /// Where the maps or the memory can't be opened.
+    /// Where the process has ended, or there is no right to look at it.
     pub fn read_semaphores(&self, id: FileId, offsets: &[u64]) -> Result<Vec<Option<u16>>> {
         let bytes = self.read_data(id, offsets)?.into_iter();
         Ok(bytes.map(|bytes| bytes.map(u16::from_ne_bytes)).collect())
@@ -266,14 +285,12 @@ impl Target {
     /// is writable data. `None` where no such mapping holds them.
     ///
     /// # Errors
-    /// Where the maps or the memory can't be opened.
+    /// Where the process has ended, or there is no right to look at it.
     pub fn read_data<const N: usize>(
         &self,
         id: FileId,
         offsets: &[u64],
     ) -> Result<Vec<Option<[u8; N]>>> {
-        let memory = File::open(format!("/proc/{}/mem", self.pid))
-            .with_context(|| format!("can't open the memory of process {}", self.pid))?;
         let maps: Vec<_> = self
             .maps()?
             .into_iter()
@@ -285,13 +302,39 @@ impl Target {
                 offset
                     .checked_sub(map.offset)
                     .is_some_and(|within| within < len)
-            })?;
-            let mut bytes = [0; N];
-            memory
-                .read_exact_at(&mut bytes, map.address.0 + (offset - map.offset))
-                .ok()?;
-            Some(bytes)
+            });
+            let Some(map) = map else { return Ok(None) };
+            let address = map.address.0 + (offset - map.offset);
+            self.read_memory(address)
+                .with_context(|| format!("can't read the memory of process {}", self.pid))
         };
-        Ok(offsets.iter().map(|&offset| read(offset)).collect())
+        offsets.iter().map(|&offset| read(offset)).collect()
+    }
+
+    /// Reads `N` bytes of its memory; `None` where there are none. `/proc/PID/mem` would do the same, and
+    /// can be opened by its owner alone, or with a right to all files.
+    fn read_memory<const N: usize>(&self, address: u64) -> io::Result<Option<[u8; N]>> {
+        let mut bytes = [0; N];
+        let here = libc::iovec {
+            iov_base: bytes.as_mut_ptr().cast(),
+            iov_len: N,
+        };
+        let there = libc::iovec {
+            iov_base: address as *mut libc::c_void,
+            iov_len: N,
+        };
+        let pid = self.pid as libc::pid_t;
+        // SAFETY: `here` is all of `bytes`, which the call may write; `there` lies in another process, and
+        // the kernel checks it.
+        let read =
+            unsafe { libc::process_vm_readv(pid, &raw const here, 1, &raw const there, 1, 0) };
+        if read == N as isize {
+            return Ok(Some(bytes));
+        }
+        let error = io::Error::last_os_error();
+        match error.raw_os_error() {
+            Some(libc::EPERM | libc::ESRCH | libc::ENOSYS) if read < 0 => Err(error),
+            _ => Ok(None),
+        }
     }
 }
