@@ -45,22 +45,23 @@ pub fn panic_begins(ctx: ProbeContext) -> u32 {
 }
 
 /// The number or, in `exits` mode, the address or token of the open call that a marker of its own
-/// function names; `None` where it began before the session.
+/// function names; `None` where it began before the session: what is innermost then is another one.
 #[inline(always)]
-fn followed(call: u64) -> Option<u64> {
+fn followed(call: u64, function: u32) -> Option<u64> {
     if config::exits_only() {
         return (phase() == Phase::Capturing as u64 && chain::is_timed(call)).then_some(call);
     }
     let slot = table::find(call)?;
     // SAFETY: the slot lies in the map.
-    Some(unsafe { (*slot.call).id })
+    unsafe { ((*slot.call).function == function).then_some((*slot.call).id) }
 }
 
 #[inline(always)]
 fn take_fields(ctx: &ProbeContext) -> Option<()> {
     let at_ns = now();
-    let call = followed(argument(ctx, 1))?;
-    let totals = Totals::of(Site::of(ctx).function())?;
+    let function = Site::of(ctx).function();
+    let call = followed(argument(ctx, 1), function)?;
+    let totals = Totals::of(function)?;
     if totals.recorded() != Recorded::All as u64 {
         return None;
     }
@@ -71,8 +72,9 @@ fn take_fields(ctx: &ProbeContext) -> Option<()> {
 #[inline(always)]
 fn take_item_error(ctx: &ProbeContext) -> Option<()> {
     let at_ns = now();
-    let call = followed(argument(ctx, 1))?;
-    let totals = Totals::of(Site::of(ctx).function())?;
+    let function = Site::of(ctx).function();
+    let call = followed(argument(ctx, 1), function)?;
+    let totals = Totals::of(function)?;
     if totals.recorded() == Recorded::Nothing as u64 {
         return None;
     }
