@@ -487,16 +487,30 @@ fn a_control_group_is_told_of_also_when_the_target_is_moved_there() {
 
 #[test]
 fn the_interval_is_kept_and_zero_means_none() {
-    for (interval, samples) in [("0", 0..1), ("200", 5..12), ("1s", 2..5)] {
+    for (interval, interval_ms, least) in [("0", 1, 0), ("200", 200, 5), ("1s", 1000, 2)] {
         let bench = Bench::new();
         let target = Resources::start(&RESOURCES.binary());
         let options = ["--stats-interval", interval, "--duration", "2s"];
         let end = bench.attach(target.pid(), &options).end();
         assert_eq!(end.status.code(), Some(0), "{:#?}", end.stderr);
-        let found = bench
-            .database()
-            .number("SELECT count(*) FROM process_stats");
-        assert!(samples.contains(&found), "{interval}: {found}");
+        let found = "SELECT at_ns FROM process_stats ORDER BY at_ns";
+        let times = bench.database().rows(found);
+        if least == 0 {
+            assert_eq!(times.len(), 0, "{times:#?}");
+            continue;
+        }
+        let time = |row: Option<&Vec<String>>| row.and_then(|row| row[0].parse::<usize>().ok());
+        let (first, last) = (time(times.first()), time(times.last()));
+        let lasted = last
+            .zip(first)
+            .map(|(last, first)| (last - first) / 1_000_000);
+        // A session lasts until nothing is attached any more. The first sample may be late, and the last is one
+        // more.
+        let most = lasted.map_or(0, |lasted| lasted / interval_ms + 3);
+        assert!(
+            (least..=most).contains(&times.len()),
+            "{interval}: {times:#?}"
+        );
     }
     for wrong in ["-1", "often", "100us", "2days"] {
         let option = format!("--stats-interval={wrong}");
