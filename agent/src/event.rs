@@ -304,12 +304,17 @@ pub struct AgentEvent {
     pub message: String,
 }
 
+/// The wall clock, in nanoseconds since 1970.
+pub fn unix_ns() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    i64::try_from(since.unwrap_or_default().as_nanos()).unwrap_or(i64::MAX)
+}
+
 impl AgentEvent {
     /// An event of this moment.
     pub fn now(level: Level, kind: &'static str, message: String) -> Self {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH);
         Self {
-            at_unix_ns: i64::try_from(since.unwrap_or_default().as_nanos()).unwrap_or(i64::MAX),
+            at_unix_ns: unix_ns(),
             level,
             kind: kind.into(),
             message,

@@ -9,7 +9,7 @@ use exoscope_abi::totals::Recorded;
 
 use super::shared::Totals;
 use super::steps::{Pressure, Room, Step, Steps, busiest};
-use crate::event::{AgentEvent, Batch, CountedCalls, FunctionCounts, Level};
+use crate::event::{AgentEvent, Batch, CountedCalls, FunctionCounts, Level, unix_ns};
 
 /// Looks after the last step was taken back by which whatever was running then has been counted.
 const SETTLED: u32 = 2;
@@ -114,9 +114,8 @@ impl Governor {
 
     /// The session ends now: tells what was only counted, as the last counts say.
     pub fn finish(&mut self, counts: &[FunctionCounts], batch: &mut Batch) {
-        let now = AgentEvent::now(Level::Info, "restored", String::new()).at_unix_ns;
         if let Some(period) = &self.period {
-            let until = period.until_unix_ns.unwrap_or(now);
+            let until = period.until_unix_ns.unwrap_or_else(unix_ns);
             self.settle(counts, until, batch);
         }
     }

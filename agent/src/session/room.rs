@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Result, bail};
-use procfs::process::Process;
 
 use super::binaries::Module;
 use crate::cgroup;
@@ -19,10 +18,7 @@ const BESIDE: usize = 16;
 /// # Errors
 /// Where there is less.
 pub fn expect(target: &Target, module: &Module, numbers: &[Option<u32>]) -> Result<()> {
-    let process = Process::new(target.pid().cast_signed());
-    let room = process
-        .ok()
-        .and_then(|process| cgroup::room(&process).ok().flatten());
+    let room = cgroup::room(target.process()).ok().flatten();
     // Else there is no limit, or none that is to be seen; or the target has ended, which attaching will say.
     let Some(room) = room else { return Ok(()) };
     let chosen = |function: usize| numbers.get(function).is_some_and(Option::is_some);

@@ -42,7 +42,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result};
 use rusqlite::{TransactionBehavior, params};
 
-use crate::event::Function;
+use crate::event::{Function, unix_ns};
 use crate::spool::Place;
 use file::Claim;
 use opened::Opened;
@@ -220,7 +220,7 @@ impl Store {
     /// Where the file that was there can't be written.
     pub fn abandon(mut self) -> Result<()> {
         if self.written {
-            let ended_unix_ns = session::unix_ns();
+            let ended_unix_ns = unix_ns();
             let reason = "attaching failed".to_owned();
             return self.finish(&SessionEnd {
                 ended_unix_ns,

@@ -13,7 +13,8 @@ use super::file::{Claim, beside};
 use super::opened::Opened;
 use super::salvage::salvage;
 use super::sessions::Session;
-use super::{SessionInfo, Store, replace, session, write};
+use super::{SessionInfo, Store, replace, write};
+use crate::event::unix_ns;
 use crate::event::{AgentEvent, Level};
 use crate::spool::segment::Reader;
 
@@ -213,7 +214,7 @@ fn last_commit(connection: &Connection, session: &Session) -> Result<i64> {
             |row| row.get::<_, Option<i64>>(0),
         )
         .optional()?;
-    Ok(looked.flatten().unwrap_or_else(session::unix_ns))
+    Ok(looked.flatten().unwrap_or_else(unix_ns))
 }
 
 /// The durations of an agent's last half second die with it: those of functions that lack some are

@@ -14,10 +14,11 @@ use anyhow::{Context as _, Result};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, params};
 
+use super::Store;
 use super::file::{Claim, beside};
 use super::opened::Opened;
 use super::salvage::salvage;
-use super::{Store, session};
+use crate::event::unix_ns;
 
 /// What a write-ahead log begins with, but for the last bit.
 const LOG_MAGIC: u32 = 0x377f_0682;
@@ -242,7 +243,7 @@ impl Store {
         if missing > 0 {
             transaction.execute(
                 "INSERT INTO lost_call VALUES (?1, ?2, ?3, 'the file was damaged')",
-                params![session.id, session::unix_ns(), missing],
+                params![session.id, unix_ns(), missing],
             )?;
         }
         transaction.commit()?;

@@ -10,7 +10,8 @@ use std::path::Path;
 use anyhow::Result;
 use rusqlite::{Connection, ErrorCode, params};
 
-use super::{durations, opened, session};
+use super::{durations, opened};
+use crate::event::unix_ns;
 
 /// Queries that may fail before the rest of a table is given up.
 const FAILURES: u32 = 1_000_000;
@@ -193,7 +194,7 @@ fn correct_sums(connection: &Connection) -> Result<u64> {
            SELECT session_id, calls - (SELECT coalesce(sum(calls), 0) FROM function_stat s
              WHERE s.session_id = old.session_id) AS missing FROM old)
          WHERE missing > 0",
-        params![session::unix_ns()],
+        params![unix_ns()],
     )?;
     connection.execute_batch("DROP TABLE old")?;
     Ok(lost.max(0).unsigned_abs())

@@ -1,9 +1,10 @@
 //! What a session says about itself, its target and its end.
 
 use std::path::PathBuf;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::time::{ClockId, clock_gettime};
+
+use crate::event::unix_ns;
 
 /// A session as it begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,14 +73,6 @@ pub(super) fn monotonic_ns() -> u64 {
     let now = clock_gettime(ClockId::Monotonic);
     // Neither is negative on this clock.
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
-}
-
-/// The wall clock, in nanoseconds since 1970.
-pub(super) fn unix_ns() -> i64 {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
 }
 
 /// What the kernel says about itself; empty where `/proc` is not mounted.

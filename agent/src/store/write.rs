@@ -15,6 +15,7 @@ use super::{
 };
 use crate::event::{
     AgentEvent, Batch, CountedCalls, Level, Message, OpenCall, SessionLosses, UnmatchedExit,
+    unix_ns,
 };
 
 /// What the store remembers of earlier batches. Only a commit changes it.
@@ -169,7 +170,7 @@ impl Store {
         for (calls, reason) in lost {
             transaction.execute(
                 "INSERT INTO lost_call (session_id, at_unix_ns, calls, reason) VALUES (?1, ?2, ?3, ?4)",
-                params![session.id, session::unix_ns(), integer(*calls), reason],
+                params![session.id, unix_ns(), integer(*calls), reason],
             )?;
         }
         transaction.commit()?;
