@@ -36,24 +36,35 @@ struct Words {
 pub struct Open<'a, F: Function>(&'a State<F>);
 
 impl Words {
-    /// Puts the call into the thread's chain; gives the next outer one, or 0.
+    /// Puts the call into the thread's chain, if it is `seen`. Gives the call's address and that of the
+    /// next outer one, or 0.
+    ///
+    /// The caller has the address already, but to keep it meanwhile it would need a register that each
+    /// call of the function had to save, wanted or not.
     #[cold]
     #[inline(never)]
-    fn push(&self, timed: bool) -> usize {
+    fn begin(&self, seen: bool, timed: bool) -> (usize, usize) {
+        let call = &raw const *self as usize;
+        if !seen {
+            return (call, UNSEEN as usize);
+        }
         let start = if timed { chain::now() } else { 0 };
         self.start.set(MaybeUninit::new(start));
-        chain::push(&raw const *self as usize, |outer| self.outer.set(outer))
+        (call, chain::push(call, |outer| self.outer.set(outer)))
     }
 
     /// Takes the call off the thread's chain, where it is in it; gives what its end says of it: the
     /// next outer call, and when it began.
-    #[inline(always)]
-    fn leave(&self) -> (usize, u64) {
-        if self.is_seen() {
-            self.pop()
-        } else {
-            (UNSEEN as usize, 0)
+    #[cold]
+    #[inline(never)]
+    fn end(&self) -> (usize, u64) {
+        if !self.is_seen() {
+            return (UNSEEN as usize, 0);
         }
+        let outer = self.outer.get();
+        chain::pop(outer);
+        // SAFETY: the call is in the chain, and was not put there without being written.
+        (outer, unsafe { self.start.get().assume_init() })
     }
 
     /// Whether the call began while somebody looked, and so is in the chain.
@@ -65,15 +76,6 @@ impl Words {
     fn is_seen(&self) -> bool {
         // SAFETY: a word of this state, which is initialized.
         unsafe { self.outer.as_ptr().read_volatile() != UNSEEN as usize }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn pop(&self) -> (usize, u64) {
-        let outer = self.outer.get();
-        chain::pop(outer);
-        // SAFETY: the call is in the chain, and was not put there without being written.
-        (outer, unsafe { self.start.get().assume_init() })
     }
 }
 
@@ -96,13 +98,9 @@ impl<F: Function> State<F> {
     #[cfg_attr(debug_assertions, inline)]
     #[cfg_attr(not(debug_assertions), inline(always))]
     pub fn enter(&self) -> Open<'_, F> {
-        if SUPPORTED {
-            let outer = if F::seen() {
-                self.words.push(F::start_wanted())
-            } else {
-                UNSEEN as usize
-            };
-            F::entry(self.address(), outer);
+        if SUPPORTED && F::wanted() {
+            let (call, outer) = self.words.begin(F::seen(), F::start_wanted());
+            F::entry(call, outer);
         }
         Open(self)
     }
@@ -121,6 +119,14 @@ impl<F: Function> Open<'_, F> {
         SUPPORTED && self.0.words.is_seen()
     }
 
+    /// Whether somebody wants to know that the call ends: it began while somebody looked, or somebody
+    /// looks now.
+    #[cfg_attr(debug_assertions, inline)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
+    pub fn is_wanted(&self) -> bool {
+        SUPPORTED && (self.0.words.is_seen() || F::wanted()) && seldom()
+    }
+
     /// Ends a call while somebody looks at what it returned.
     #[inline(always)]
     pub(crate) fn tell<R, I: Inspect<R>>(self, returned: &R) {
@@ -134,6 +140,16 @@ impl<F: Function> Open<'_, F> {
         }
     }
 
+    /// Ends a call of which nobody wants to know.
+    ///
+    /// Has the ABI of C for the reason that [`Self::end`] has it.
+    #[cfg_attr(debug_assertions, inline)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
+    #[expect(improper_ctypes_definitions, reason = "no other language calls it")]
+    pub extern "C" fn forget(self) {
+        mem::forget(self);
+    }
+
     /// Ends a call of which nobody looks at what it returned, which `failed`.
     ///
     /// Of a function with the ABI of C the compiler knows early that it does not unwind, so that
@@ -145,11 +161,8 @@ impl<F: Function> Open<'_, F> {
     pub extern "C" fn end(self, failed: bool) {
         let state = self.0;
         mem::forget(self);
-        if !SUPPORTED {
-            return;
-        }
         if failed {
-            F::error(state.address(), Outcome::Err as u64, UNSEEN as usize, 0, 0);
+            error(state, Outcome::Err, 0);
         } else {
             exit(state, Outcome::Ok);
         }
@@ -163,6 +176,13 @@ impl<F: Function> Drop for Open<'_, F> {
             unwound(self.0);
         }
     }
+}
+
+/// `true`, said in a way that tells the compiler to lay out the code for the other case.
+#[cold]
+#[inline(never)]
+pub(crate) fn seldom() -> bool {
+    true
 }
 
 /// Runs a function's body. Its bound makes the closure one that may give away what it captured.
@@ -185,13 +205,13 @@ fn unwound<F: Function>(state: &State<F>) {
 /// Takes the call off the thread's chain and fires its exit marker.
 #[inline(always)]
 fn exit<F: Function>(state: &State<F>, outcome: Outcome) {
-    let (outer, start) = state.words.leave();
+    let (outer, start) = state.words.end();
     F::exit(state.address(), outcome as u64, outer, start);
 }
 
 /// Takes the call off the thread's chain and fires its error marker.
 #[inline(always)]
 fn error<F: Function>(state: &State<F>, outcome: Outcome, detail: usize) {
-    let (outer, start) = state.words.leave();
+    let (outer, start) = state.words.end();
     F::error(state.address(), outcome as u64, outer, start, detail);
 }

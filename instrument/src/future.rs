@@ -52,15 +52,13 @@ where
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T::Output> {
         // SAFETY: neither field is moved; the future is pinned because `self` is.
         let this = unsafe { self.get_unchecked_mut() };
-        let turn = this.turns.enter(0);
+        let turn = this.turns.enter();
         // SAFETY: as above.
         let future = unsafe { Pin::new_unchecked(&mut this.future) };
-        let mut polled = poll::watched(turn.as_ref(), context, |context| future.poll(context));
-        let Some(turn) = turn else {
-            return polled;
-        };
+        let mut polled = poll::watched(&turn, context, |context| future.poll(context));
         match &polled {
             Poll::Pending => turn.suspend(),
+            Poll::Ready(_) if !turn.is_wanted() => turn.forget(),
             Poll::Ready(output) => {
                 let failed = I::failed(output);
                 if (failed || I::HANDS_ON) && turn.is_seen() {

@@ -61,6 +61,9 @@ pub trait Inspect<R> {
     where
         Self: Sized,
     {
+        if !open.is_wanted() {
+            return open.forget();
+        }
         let failed = Self::failed(returned);
         if self.is_needed(failed, returned) && open.is_seen() {
             open.tell::<R, Self>(returned);
@@ -247,6 +250,27 @@ macro_rules! __inspect {
     }};
 }
 
+/// The same, as something that the compiler can't know: it would make two ways through the function of
+/// it, for calls at which nobody looks too.
+#[inline(always)]
+pub fn unknown(failed: bool) -> bool {
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+    {
+        let mut known = u32::from(failed);
+        // SAFETY: no instruction at all.
+        unsafe {
+            core::arch::asm!(
+                "/* {known:e} */",
+                known = inout(reg) known,
+                options(nomem, nostack, preserves_flags),
+            );
+        }
+        known != 0
+    }
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    failed
+}
+
 /// Ends the call `$open` with `$result`, of which `$inspector` tells. The result is moved where somebody
 /// looks at it, and else stays where it was made.
 #[cfg(not(debug_assertions))]
@@ -254,11 +278,18 @@ macro_rules! __inspect {
 #[macro_export]
 macro_rules! __end {
     ($open:ident, $result:ident, $inspector:ident) => {
-        let failed = $crate::__private::Inspect::is_failure(&$inspector, &$result);
-        if $crate::__private::Inspect::is_needed(&$inspector, failed, &$result) && $open.is_seen() {
-            $result = $crate::__private::Inspect::tell($inspector, $open, $result);
+        if $open.is_wanted() {
+            let failed = $crate::__private::Inspect::is_failure(&$inspector, &$result);
+            let failed = $crate::__private::unknown(failed);
+            if $crate::__private::Inspect::is_needed(&$inspector, failed, &$result)
+                && $open.is_seen()
+            {
+                $result = $crate::__private::Inspect::tell($inspector, $open, $result);
+            } else {
+                $open.end(failed);
+            }
         } else {
-            $open.end(failed);
+            $open.forget();
         }
     };
 }

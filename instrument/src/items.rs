@@ -1,5 +1,7 @@
 //! A call that gives items: a stream or an iterator.
 
+use core::marker::PhantomData;
+use core::mem::ManuallyDrop;
 #[cfg(feature = "stream")]
 use core::task::Context;
 
@@ -10,7 +12,7 @@ use crate::inspect::Inspect;
 use crate::marker::Function;
 #[cfg(feature = "stream")]
 use crate::poll;
-use crate::turns::{Moves, Turn, Turns};
+use crate::turns::{ENDED, Moves, Turn, Turns};
 
 /// State of a call that gives items. It may move between two of them.
 pub(crate) struct Items<F: Function, E: Each<F>> {
@@ -19,25 +21,34 @@ pub(crate) struct Items<F: Function, E: Each<F>> {
     each: E,
 }
 
-/// The items that there were.
-struct Given {
-    /// How many, at most `u32::MAX`.
-    count: u32,
-    /// The latest one was an `Err`.
-    last_failed: bool,
-}
+/// The items that there were: twice their number, and 1 more where the latest was an `Err`.
+#[derive(Clone, Copy)]
+struct Given(u64);
 
 /// Whether the items of a call of `F` are calls too.
 pub trait Each<F: Function> {
-    /// Markers of the items' calls.
-    type Function: Function;
-    /// A turn of the call of the item that comes next, which begins in its first one. `None` where
-    /// items are no calls.
-    fn enter(&mut self) -> Option<Turn<Self::Function, Moves>>;
+    /// A turn of the call of the item that comes next.
+    type Turn: EachTurn;
+    /// The turn, in the first of which the call begins.
+    fn enter(&mut self) -> Self::Turn;
     /// Begins the last turn of an item's call, where one has begun and not ended.
     fn begin_last(&mut self);
     /// Ends that turn.
     fn end_last(&mut self);
+}
+
+/// A turn of the call of an item. Dropped without being ended, it reports that it unwound.
+pub trait EachTurn {
+    /// Runs one poll, as [`poll::watched`] does.
+    #[cfg(feature = "stream")]
+    fn watched<R>(&self, context: &mut Context<'_>, poll: impl FnOnce(&mut Context<'_>) -> R) -> R;
+    /// Nothing came yet.
+    #[cfg(feature = "stream")]
+    fn suspend(self);
+    /// The item came.
+    fn came<T, I: Inspect<T>>(self, came: &T);
+    /// There are no more items.
+    fn ended(self);
 }
 
 /// Items are counted and no more.
@@ -47,13 +58,10 @@ pub struct Counted;
 pub struct Called<G: Function>(Turns<G, Moves>);
 
 impl<F: Function> Each<F> for Counted {
-    type Function = F;
+    type Turn = ();
 
-    #[cfg_attr(debug_assertions, inline)]
-    #[cfg_attr(not(debug_assertions), inline(always))]
-    fn enter(&mut self) -> Option<Turn<F, Moves>> {
-        None
-    }
+    #[inline(always)]
+    fn enter(&mut self) {}
 
     #[cfg_attr(debug_assertions, inline)]
     #[cfg_attr(not(debug_assertions), inline(always))]
@@ -61,6 +69,49 @@ impl<F: Function> Each<F> for Counted {
 
     #[inline(always)]
     fn end_last(&mut self) {}
+}
+
+/// Items are no calls.
+impl EachTurn for () {
+    #[cfg(feature = "stream")]
+    #[inline(always)]
+    fn watched<R>(&self, context: &mut Context<'_>, poll: impl FnOnce(&mut Context<'_>) -> R) -> R {
+        poll(context)
+    }
+
+    #[cfg(feature = "stream")]
+    #[inline(always)]
+    fn suspend(self) {}
+
+    #[inline(always)]
+    fn came<T, I: Inspect<T>>(self, _came: &T) {}
+
+    #[inline(always)]
+    fn ended(self) {}
+}
+
+impl<G: Function> EachTurn for Turn<G, Moves> {
+    #[cfg(feature = "stream")]
+    #[inline(always)]
+    fn watched<R>(&self, context: &mut Context<'_>, poll: impl FnOnce(&mut Context<'_>) -> R) -> R {
+        poll::watched(self, context, poll)
+    }
+
+    #[cfg(feature = "stream")]
+    #[inline(always)]
+    fn suspend(self) {
+        self.suspend();
+    }
+
+    #[inline(always)]
+    fn came<T, I: Inspect<T>>(self, came: &T) {
+        self.leave::<T, I>(came);
+    }
+
+    #[inline(always)]
+    fn ended(self) {
+        self.exit(Outcome::Cancelled, 0);
+    }
 }
 
 impl<G: Function> Called<G> {
@@ -71,16 +122,16 @@ impl<G: Function> Called<G> {
 }
 
 impl<F: Function, G: Function> Each<F> for Called<G> {
-    type Function = G;
+    type Turn = Turn<G, Moves>;
 
     #[cfg_attr(debug_assertions, inline)]
     #[cfg_attr(not(debug_assertions), inline(always))]
-    fn enter(&mut self) -> Option<Turn<G, Moves>> {
+    fn enter(&mut self) -> Self::Turn {
         if !self.0.is_open() {
             // The call of the item before has ended.
             *self = Self::new();
         }
-        self.0.enter(0)
+        self.0.enter()
     }
 
     #[cfg_attr(debug_assertions, inline)]
@@ -104,10 +155,7 @@ impl<F: Function, E: Each<F>> Items<F, E> {
     pub(crate) const fn new(each: E) -> Self {
         Self {
             turns: Turns::new(),
-            given: Given {
-                count: 0,
-                last_failed: false,
-            },
+            given: Given(0),
             each,
         }
     }
@@ -116,11 +164,14 @@ impl<F: Function, E: Each<F>> Items<F, E> {
     #[cfg_attr(debug_assertions, inline)]
     #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn enter(&mut self) -> Option<ItemTurn<'_, F, E>> {
-        let whole = self.turns.enter(self.given.told())?;
-        Some(ItemTurn {
+        let outer = self.turns.enter_chain();
+        (outer != ENDED).then(|| ItemTurn {
             item: self.each.enter(),
-            whole,
-            given: &mut self.given,
+            whole: Whole {
+                items: self,
+                outer,
+                borrowed: PhantomData,
+            },
         })
     }
 
@@ -137,10 +188,20 @@ impl<F: Function, E: Each<F>> Items<F, E> {
 }
 
 impl Given {
-    /// What an end says of them: 0 is for calls that give no items.
+    #[inline(always)]
+    fn add(&mut self, failed: bool) {
+        self.0 = (self.0 | 1) + 1 + u64::from(failed);
+    }
+
+    #[inline(always)]
+    fn last_failed(&self) -> bool {
+        self.0 & 1 != 0
+    }
+
+    /// What an end says of them, at most `u32::MAX`: 0 is for calls that give no items.
     #[inline(always)]
     fn told(&self) -> u32 {
-        self.count.saturating_add(1)
+        u32::try_from(self.0 / 2 + 1).unwrap_or(u32::MAX)
     }
 }
 
@@ -158,9 +219,46 @@ impl<F: Function, E: Each<F>> Drop for Items<F, E> {
 /// A turn of a call that gives items. Dropped without being ended, it reports that it unwound.
 pub(crate) struct ItemTurn<'a, F: Function, E: Each<F>> {
     /// The inner call, which is dropped first.
-    item: Option<Turn<E::Function, Moves>>,
-    whole: Turn<F, Moves>,
-    given: &'a mut Given,
+    item: E::Turn,
+    whole: Whole<'a, F, E>,
+}
+
+/// The turn of the outer call. Dropped without being ended, it reports that it unwound.
+struct Whole<'a, F: Function, E: Each<F>> {
+    items: *mut Items<F, E>,
+    /// What is next outside of the call.
+    outer: usize,
+    borrowed: PhantomData<&'a mut Items<F, E>>,
+}
+
+impl<F: Function, E: Each<F>> Whole<'_, F, E> {
+    /// The turn, and the items that there were before it.
+    #[inline(always)]
+    fn parts(&mut self) -> (ManuallyDrop<Turn<F, Moves>>, &mut Given) {
+        // SAFETY: made of a reference that lives as long as this, and of which `each` alone was borrowed
+        // meanwhile.
+        let (turns, given) = unsafe { (&raw mut (*self.items).turns, &mut (*self.items).given) };
+        (ManuallyDrop::new(Turn::entered(turns, self.outer)), given)
+    }
+
+    /// As [`Self::parts`], where the turn ends.
+    #[inline(always)]
+    fn end(self) -> (Turn<F, Moves>, Given) {
+        let mut whole = ManuallyDrop::new(self);
+        let (turn, given) = whole.parts();
+        (ManuallyDrop::into_inner(turn), *given)
+    }
+}
+
+impl<F: Function, E: Each<F>> Drop for Whole<'_, F, E> {
+    #[cfg_attr(debug_assertions, inline)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
+    fn drop(&mut self) {
+        let outer = self.outer;
+        // SAFETY: as in `parts`.
+        let items = unsafe { &mut *self.items };
+        items.turns.unwound(outer, items.given.told());
+    }
 }
 
 impl<F: Function, E: Each<F>> ItemTurn<'_, F, E> {
@@ -168,14 +266,15 @@ impl<F: Function, E: Each<F>> ItemTurn<'_, F, E> {
     #[cfg(feature = "stream")]
     #[inline(always)]
     pub(crate) fn watched<R>(
-        turn: Option<&Self>,
+        turn: Option<&mut Self>,
         context: &mut Context<'_>,
         poll: impl FnOnce(&mut Context<'_>) -> R,
     ) -> R {
-        let item = turn.and_then(|turn| turn.item.as_ref());
-        poll::watched(turn.map(|turn| &turn.whole), context, |context| {
-            poll::watched(item, context, poll)
-        })
+        let Some(Self { item, whole }) = turn else {
+            return poll(context);
+        };
+        let (whole, _) = whole.parts();
+        poll::watched(&*whole, context, |context| item.watched(context, poll))
     }
 
     /// Nothing came yet.
@@ -183,37 +282,33 @@ impl<F: Function, E: Each<F>> ItemTurn<'_, F, E> {
     #[cfg_attr(debug_assertions, inline)]
     #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn suspend(self) {
-        if let Some(item) = self.item {
-            item.suspend();
-        }
-        self.whole.suspend();
+        self.item.suspend();
+        self.whole.end().0.suspend();
     }
 
     /// An item came, or the end.
     #[cfg_attr(debug_assertions, inline)]
     #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn came<T, I: Inspect<T>>(self, came: Option<&T>) {
-        let Self { item, whole, given } = self;
+        let Self { item, mut whole } = self;
         match came {
             Some(came) => {
-                if let Some(item) = item {
-                    item.leave::<T, I>(came);
+                item.came::<T, I>(came);
+                let (turn, given) = whole.parts();
+                let failed = I::failed(came);
+                given.add(failed);
+                if failed && F::detail_wanted() {
+                    tell::<F, T, I>(turn.call(), came);
                 }
-                given.count = given.count.saturating_add(1);
-                given.last_failed = I::failed(came);
-                if given.last_failed && F::detail_wanted() {
-                    tell::<F, T, I>(whole.call(), came);
-                }
-                whole.suspend();
+                whole.end().0.suspend();
             }
             None => {
-                if let Some(item) = item {
-                    item.exit(Outcome::Cancelled);
-                }
-                if given.last_failed {
-                    whole.fail_with_item();
+                item.ended();
+                let (turn, given) = whole.end();
+                if given.last_failed() {
+                    turn.fail(given.told());
                 } else {
-                    whole.exit(Outcome::Ok);
+                    turn.exit(Outcome::Ok, given.told());
                 }
             }
         }

@@ -318,10 +318,11 @@ pub mod __private {
     pub use crate::future::{MovableFutureCall, PinnedFutureCall};
     pub use crate::inspect::{
         Anything, Inspect, InspectAnything, InspectDebugged, InspectDebuggedFirst,
-        InspectDisplayed, InspectOpaque, Kind, kind_of_output, with_output, with_output_of,
+        InspectDisplayed, InspectOpaque, Kind, kind_of_output, unknown, with_output,
+        with_output_of,
     };
     pub use crate::iterator::{IteratorCall, kind_of_next, with_next, with_next_of};
-    pub use crate::marker::{Function, abi, joined, joined_len};
+    pub use crate::marker::{Function, abi, joined, joined_len, or_tools};
     pub use crate::record::{
         AsDebug, AsDisplay, RecordAsDebug, RecordAsDisplay, RecordNothing, RecordTyped, debug,
         display,

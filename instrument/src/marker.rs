@@ -28,8 +28,11 @@ pub trait Function {
     fn poll_end(_call: usize) {}
     /// A call hands on an item that is an error; `detail` is the address of an `ErrorDetail`.
     fn item_error(_call: usize, _detail: usize) {}
-    /// Somebody looks at calls of the function.
+    /// Somebody looks at calls of the function, so that they are put into their thread's chain.
     fn seen() -> bool;
+    /// The markers of a call that begins or ends now are to be passed: somebody looks at the function,
+    /// or another tool at any.
+    fn wanted() -> bool;
     /// Somebody wants the target to read the time at which a call begins; [`seen`](Self::seen) then too.
     fn start_wanted() -> bool;
     /// Somebody wants the message of an error.
@@ -153,12 +156,18 @@ macro_rules! __function {
                     CALLS.load(::core::sync::atomic::Ordering::Relaxed) != 0
                 }
                 #[inline(always)]
+                fn wanted() -> bool {
+                    let calls = CALLS.load(::core::sync::atomic::Ordering::Relaxed);
+                    $crate::__private::or_tools(calls) != 0
+                }
+                #[inline(always)]
                 fn start_wanted() -> bool {
                     CALLS.load(::core::sync::atomic::Ordering::Relaxed) >> 16 != 0
                 }
                 #[inline(always)]
                 fn detail_wanted() -> bool {
-                    DETAIL.load(::core::sync::atomic::Ordering::Relaxed) != 0
+                    let detail = DETAIL.load(::core::sync::atomic::Ordering::Relaxed);
+                    $crate::__private::or_tools(u32::from(detail) << 16) >> 16 != 0
                 }
                 $($marker)*
             }
@@ -223,16 +232,16 @@ const fn append(text: &mut [u8], mut at: usize, string: &str) -> usize {
 macro_rules! __markers {
     (entry $function:ident $calls:ident $detail:ident $call:ident $parent:ident) => {
         $crate::__marker!(
-            Entry, "entry", "8@%rdi 8@%rsi 8@%rdx", "{calls}", "{function}", "0", "{calls}",
-            "{function}",
+            Entry, "entry", "8@%rdi 8@%rsi 8@%rdx", "_.exoscope.tools", "{function}", "0",
+            "{calls}", "{function}",
             function = sym $function, calls = sym $calls,
             in("rdi") &raw const $function, in("rsi") $call, in("rdx") $parent,
         )
     };
     (exit $function:ident $calls:ident $detail:ident $call:ident $ended:ident $parent:ident $begun:ident) => {
         $crate::__marker!(
-            Exit, "exit", "8@%rdi 8@%rsi 8@%rdx 8@%rcx 8@%r8", "0", "{function}", "{calls} + 2", "0",
-            "{function}",
+            Exit, "exit", "8@%rdi 8@%rsi 8@%rdx 8@%rcx 8@%r8", "_.exoscope.tools", "{function}",
+            "{calls} + 2", "0", "{function}",
             function = sym $function, calls = sym $calls,
             in("rdi") &raw const $function, in("rsi") $call, in("rdx") $ended,
             in("rcx") $parent, in("r8") $begun,
@@ -240,8 +249,8 @@ macro_rules! __markers {
     };
     (error $function:ident $calls:ident $detail:ident $call:ident $ended:ident $parent:ident $begun:ident $said:ident) => {
         $crate::__marker!(
-            Error, "error", "8@%rdi 8@%rsi 8@%rdx 8@%rcx 8@%r8 8@%r9", "{detail}", "{function}",
-            "{calls} + 2", "{detail}", "{function}",
+            Error, "error", "8@%rdi 8@%rsi 8@%rdx 8@%rcx 8@%r8 8@%r9",
+            "_.exoscope.tools + 2", "{function}", "{calls} + 2", "{detail}", "{function}",
             function = sym $function, calls = sym $calls, detail = sym $detail,
             in("rdi") &raw const $function, in("rsi") $call, in("rdx") $ended,
             in("rcx") $parent, in("r8") $begun, in("r9") $said,
@@ -309,7 +318,7 @@ macro_rules! __markers {
 macro_rules! __markers {
     (entry $function:ident $calls:ident $detail:ident $call:ident $parent:ident) => {
         $crate::__marker!(
-            Entry, "entry", "8@x0 8@x1 8@x2", "{calls}", "{function}", "0", "{calls}",
+            Entry, "entry", "8@x0 8@x1 8@x2", "_.exoscope.tools", "{function}", "0", "{calls}",
             "{function}",
             function = sym $function, calls = sym $calls,
             in("x0") &raw const $function, in("x1") $call, in("x2") $parent,
@@ -317,8 +326,8 @@ macro_rules! __markers {
     };
     (exit $function:ident $calls:ident $detail:ident $call:ident $ended:ident $parent:ident $begun:ident) => {
         $crate::__marker!(
-            Exit, "exit", "8@x0 8@x1 8@x2 8@x3 8@x4", "0", "{function}", "{calls} + 2", "0",
-            "{function}",
+            Exit, "exit", "8@x0 8@x1 8@x2 8@x3 8@x4", "_.exoscope.tools", "{function}",
+            "{calls} + 2", "0", "{function}",
             function = sym $function, calls = sym $calls,
             in("x0") &raw const $function, in("x1") $call, in("x2") $ended,
             in("x3") $parent, in("x4") $begun,
@@ -326,8 +335,8 @@ macro_rules! __markers {
     };
     (error $function:ident $calls:ident $detail:ident $call:ident $ended:ident $parent:ident $begun:ident $said:ident) => {
         $crate::__marker!(
-            Error, "error", "8@x0 8@x1 8@x2 8@x3 8@x4 8@x5", "{detail}", "{function}",
-            "{calls} + 2", "{detail}", "{function}",
+            Error, "error", "8@x0 8@x1 8@x2 8@x3 8@x4 8@x5", "_.exoscope.tools + 2",
+            "{function}", "{calls} + 2", "{detail}", "{function}",
             function = sym $function, calls = sym $calls, detail = sym $detail,
             in("x0") &raw const $function, in("x1") $call, in("x2") $ended,
             in("x3") $parent, in("x4") $begun, in("x5") $said,
@@ -438,6 +447,74 @@ macro_rules! __marker {
     };
 }
 
+/// The semaphores that tools other than ours raise: `entry` and `exit` in the low half, `error` in the
+/// high one.
+///
+/// Such a tool raises one semaphore for all places of a probe, so there is one for all functions of a
+/// binary. It is a symbol of each binary for itself, as the base symbol is, because notes can't name what
+/// lies in another one: this library may be in a shared one.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __tools_semaphores {
+    () => {
+        ".ifndef _.exoscope.tools\n\
+         .pushsection .probes,\"awG\",\"progbits\",_.exoscope.tools,comdat\n\
+         .weak _.exoscope.tools\n\
+         .hidden _.exoscope.tools\n\
+         .balign 4\n\
+         _.exoscope.tools: .4byte 0\n\
+         .size _.exoscope.tools,4\n\
+         .popsection\n\
+         .endif"
+    };
+}
+
+/// The semaphores in `raised`, and beside them those of [other tools](crate::__tools_semaphores).
+#[inline(always)]
+pub fn or_tools(raised: u32) -> u32 {
+    #[cfg(all(
+        target_os = "linux",
+        target_arch = "x86_64",
+        target_pointer_width = "64"
+    ))]
+    {
+        let mut both = raised;
+        // SAFETY: it reads four aligned bytes of this binary, which the kernel alone writes.
+        unsafe {
+            core::arch::asm!(
+                crate::__tools_semaphores!(),
+                "orl _.exoscope.tools(%rip), {both:e}",
+                both = inout(reg) both,
+                options(att_syntax, nostack, readonly),
+            );
+        }
+        both
+    }
+    #[cfg(all(target_os = "linux", target_arch = "aarch64", target_endian = "little"))]
+    {
+        let tools: u32;
+        // SAFETY: as above.
+        unsafe {
+            core::arch::asm!(
+                crate::__tools_semaphores!(),
+                "adrp {tools}, _.exoscope.tools",
+                "ldr {tools:w}, [{tools}, :lo12:_.exoscope.tools]",
+                tools = out(reg) tools,
+                options(nostack, preserves_flags, readonly),
+            );
+        }
+        raised | tools
+    }
+    #[cfg(not(all(
+        target_os = "linux",
+        any(
+            all(target_arch = "x86_64", target_pointer_width = "64"),
+            all(target_arch = "aarch64", target_endian = "little")
+        )
+    )))]
+    raised
+}
+
 /// The instructions of a marker, its SystemTap note, and our own note (`exoscope_abi::note`).
 ///
 /// A section flag of `?` puts a note into the group of the function's section, so that both stay or
@@ -485,6 +562,7 @@ macro_rules! __marker_with_notes {
                 ::core::concat!(".asciz \"", $here, "\""),
                 "994: .balign 4",
                 ".popsection",
+                $crate::__tools_semaphores!(),
                 ".ifndef _.stapsdt.base",
                 ".pushsection .stapsdt.base,\"aGR\",\"progbits\",.stapsdt.base,comdat",
                 ".weak _.stapsdt.base",

@@ -9,10 +9,10 @@ use crate::turns::{Place, Turn};
 use crate::waker;
 
 /// Runs one poll of a call with the context that it was given, or with one whose waker tells of
-/// wake-ups. `None` is a call that has ended.
+/// wake-ups.
 #[inline(always)]
 pub(crate) fn watched<F: Function, P: Place, R>(
-    turn: Option<&Turn<F, P>>,
+    turn: &Turn<F, P>,
     context: &mut Context<'_>,
     poll: impl FnOnce(&mut Context<'_>) -> R,
 ) -> R {
@@ -21,10 +21,7 @@ pub(crate) fn watched<F: Function, P: Place, R>(
     // Two contexts, each with a lifetime of its own: only a pointer can be the one or the other. And
     // `poll` is called in one place only, so that the compiler puts it there.
     let mut context: *mut Context<'_> = ptr::from_mut(context).cast();
-    if let Some(turn) = turn
-        && turn.is_seen()
-        && F::polls_wanted()
-    {
+    if turn.is_seen() && F::polls_wanted() {
         // SAFETY: made of a reference above.
         telling = begin::<F>(turn.call(), unsafe { &*context }.waker());
         watched = Context::from_waker(&telling);

@@ -74,10 +74,10 @@ where
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<T::Item>> {
         // SAFETY: no field is moved; the stream is pinned because `self` is.
         let this = unsafe { self.get_unchecked_mut() };
-        let turn = this.items.enter();
+        let mut turn = this.items.enter();
         // SAFETY: as above.
         let stream = unsafe { Pin::new_unchecked(&mut this.stream) };
-        let polled = ItemTurn::watched(turn.as_ref(), context, |context| stream.poll_next(context));
+        let polled = ItemTurn::watched(turn.as_mut(), context, |context| stream.poll_next(context));
         if let Some(turn) = turn {
             match &polled {
                 Poll::Ready(item) => turn.came::<_, I>(item.as_ref()),

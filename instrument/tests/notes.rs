@@ -1,7 +1,7 @@
 //! The notes and markers that a linked binary carries, read from this test's own executable.
 #![cfg(all(feature = "enabled", target_os = "linux", target_arch = "x86_64"))]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use exoscope::instrument;
 use exoscope_abi::note::{NOTE_HEADER_LEN, SECTION, SEMAPHORE_SECTION, TYPE, VENDOR};
@@ -227,6 +227,33 @@ fn tools_find_the_same_markers_in_the_systemtap_notes() {
     ours.sort();
     theirs.sort();
     assert_eq!(ours, theirs);
+}
+
+#[test]
+fn tools_raise_one_semaphore_for_all_functions() {
+    let bytes = executable();
+    let file = Executable::parse(bytes.as_slice()).expect("it is an ELF file");
+    let mut raised: BTreeMap<String, BTreeSet<u64>> = BTreeMap::new();
+    for (_, _, note) in notes(&file, ".note.stapsdt") {
+        let word = |at: usize| u64::from_le_bytes(note[at..at + 8].try_into().expect("8 bytes"));
+        let probe = strings(&note[24..], 2)[1].clone();
+        if is_code(&file, word(0)) {
+            raised.entry(probe).or_default().insert(word(16));
+        }
+    }
+    let of = |probe: &str| raised[probe].first().copied().expect("it has one");
+    let (calls, errors) = (of("entry"), of("error"));
+    assert_eq!(raised["entry"], BTreeSet::from([calls]));
+    assert_eq!(raised["exit"], BTreeSet::from([calls]));
+    assert_eq!(raised["error"], BTreeSet::from([errors]));
+    assert_eq!(errors, calls + 2);
+    let section = file
+        .section_by_name(SEMAPHORE_SECTION)
+        .expect("it has semaphores");
+    let range = section.address()..section.address() + section.size();
+    assert!(range.contains(&calls) && range.contains(&errors));
+    let ours = sites(&file).into_iter().flat_map(|site| site.semaphores);
+    assert!(ours.into_iter().all(|ours| ours != calls && ours != errors));
 }
 
 #[test]

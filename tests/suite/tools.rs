@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use exoscope_tests::agent::Bench;
-use exoscope_tests::calls::Calls;
+use exoscope_tests::calls::{Calls, Outcomes};
 use exoscope_tests::process::Process;
 
 use crate::VARIANTS;
@@ -64,7 +64,9 @@ fn bpftrace_counts_the_same_calls() {
     let bench = Bench::new();
     let binary = VARIANTS.copy_to(bench.path());
     let program = format!(
-        "usdt:{}:exoscope:entry {{ @[str(arg0)] = count(); }}",
+        "usdt:{0}:exoscope:entry {{ @begun[str(arg0)] = count(); }} \
+         usdt:{0}:exoscope:exit {{ @ended[str(arg0)] = count(); }} \
+         usdt:{0}:exoscope:error {{ @failed[str(arg0)] = count(); }}",
         binary.display()
     );
     let started = format!("{} --calls 29", binary.display());
@@ -82,21 +84,34 @@ fn bpftrace_counts_the_same_calls() {
         panic!("one target, not {pids:?}")
     };
     let truth = Calls::told(&end.stdout, u32::try_from(pid).expect("a pid is small"));
-    let counted: BTreeMap<&str, u64> = end.stdout.iter().filter_map(|line| count(line)).collect();
-    let mut expected: BTreeMap<String, u64> = BTreeMap::new();
-    for (function, calls) in &truth.0 {
-        let text = if counted.contains_key(function.as_str()) {
-            function.clone()
-        } else {
-            without_type(function)
-        };
-        *expected.entry(text).or_default() += calls.total();
+    for (map, calls) in [
+        ("begun", Outcomes::total as fn(&Outcomes) -> u64),
+        ("ended", |calls| calls.ok + calls.cancelled),
+        ("failed", |calls| calls.err + calls.panic),
+    ] {
+        let lines = end.stdout.iter();
+        let counted: BTreeMap<&str, u64> = lines.filter_map(|line| count(map, line)).collect();
+        let mut expected: BTreeMap<String, u64> = BTreeMap::new();
+        for (function, outcomes) in &truth.0 {
+            let typed = end.stdout.iter().any(|line| {
+                count("begun", line).is_some_and(|(counted, _)| counted == function.as_str())
+            });
+            let text = if typed {
+                function.clone()
+            } else {
+                without_type(function)
+            };
+            if calls(outcomes) > 0 {
+                *expected.entry(text).or_default() += calls(outcomes);
+            }
+        }
+        let expected: BTreeMap<&str, u64> = expected
+            .iter()
+            .map(|(text, &calls)| (text.as_str(), calls))
+            .collect();
+        assert_eq!(counted, expected, "{map}");
+        assert!(!counted.is_empty(), "{map}");
     }
-    let expected: BTreeMap<&str, u64> = expected
-        .iter()
-        .map(|(text, &calls)| (text.as_str(), calls))
-        .collect();
-    assert_eq!(counted, expected);
 }
 
 /// The path as an attribute on a single method sees it, which can't know the type of the `impl`.
@@ -114,9 +129,10 @@ fn pid(line: &str) -> Option<u64> {
     serde_json::from_str::<serde_json::Value>(line).ok()?["pid"].as_u64()
 }
 
-/// Function and count of a line such as `@[shop::get]: 3`.
-fn count(line: &str) -> Option<(&str, u64)> {
-    let (function, count) = line.strip_prefix("@[")?.split_once("]: ")?;
+/// Function and count of a line such as `@map[shop::get]: 3`.
+fn count<'line>(map: &str, line: &'line str) -> Option<(&'line str, u64)> {
+    let line = line.strip_prefix('@')?.strip_prefix(map)?;
+    let (function, count) = line.strip_prefix('[')?.split_once("]: ")?;
     Some((function, count.parse().ok()?))
 }
 

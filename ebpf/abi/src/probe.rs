@@ -19,8 +19,9 @@
 //!   or a token (see [`TOKEN`]) where its state may move. In `link` and `panic` it is the call that
 //!   is innermost on this thread, or 0.
 //! - `parent`: the call that was innermost on this thread when this one began, a token of a `link`,
-//!   or 0; [`UNSEEN`] where this call began while nobody looked at its function, at its end too. Where an end has the `start` of a future, stream or iterator, it is the one that is
-//!   innermost outside of it at its end instead: that one is still open.
+//!   or 0; [`UNSEEN`] where this call began while nobody looked at its function, at its end too. Where an
+//!   end has the `start` of a future, stream or iterator, it is the one that is innermost outside of it at
+//!   its end instead: that one is still open.
 //! - `outcome`: an [`crate::Outcome`] in the low 32 bits; `items` in the high 32 bits: 1 more than the
 //!   number of items that a stream or iterator gave, at most `u32::MAX`; 0 for every other call.
 //! - `start`: `CLOCK_MONOTONIC` nanoseconds at which the call began, or 0. Read in the target, and
@@ -40,6 +41,10 @@
 //!   its task.
 //! - `link`: whatever names `token` as its parent is a child of `call`, also once that has ended. The
 //!   token has [`LINK`] set, and is the thread's innermost call for as long as its task is polled.
+//!
+//! `entry`, `exit` and `error` fire where the call began, or ends, while the function's `entry` or `start`
+//! semaphore was raised, or one of those that the SystemTap notes name: they are for other tools, and
+//! the same for all functions of a binary.
 //!
 //! An address that `call` or `parent` holds is that of the call's state, by which the chain of open
 //! calls can be followed from outside. Calls are in the chain that began while their function's `entry`
