@@ -256,11 +256,11 @@ macro_rules! __inspect {
 pub fn unknown(failed: bool) -> bool {
     #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
     {
-        let mut known = u32::from(failed);
+        let mut known = u64::from(failed);
         // SAFETY: no instruction at all.
         unsafe {
             core::arch::asm!(
-                "/* {known:e} */",
+                "/* {known} */",
                 known = inout(reg) known,
                 options(nomem, nostack, preserves_flags),
             );

@@ -492,7 +492,7 @@ pub fn or_tools(raised: u32) -> u32 {
     }
     #[cfg(all(target_os = "linux", target_arch = "aarch64", target_endian = "little"))]
     {
-        let tools: u32;
+        let tools: u64;
         // SAFETY: as above.
         unsafe {
             core::arch::asm!(
@@ -503,7 +503,7 @@ pub fn or_tools(raised: u32) -> u32 {
                 options(nostack, preserves_flags, readonly),
             );
         }
-        raised | tools
+        raised | tools as u32
     }
     #[cfg(not(all(
         target_os = "linux",
