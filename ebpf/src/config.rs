@@ -36,6 +36,7 @@ static MEMORY_CPUS: u32 = 1;
 #[unsafe(no_mangle)]
 pub static OFFSETS: Offsets = Offsets {
     pid: 0,
+    tgid: 0,
     cpu_time: 0,
     cpu_time_at: 0,
     run_delay: 0,

@@ -32,6 +32,8 @@ impl Task {
     members! {
         /// Its number, as the machine numbers it.
         number: u32 as u32, pid;
+        /// That of its process, likewise.
+        process: u32 as u32, tgid;
         /// Nanoseconds that it has been on a CPU, up to when the kernel last added them up.
         cpu_ns: u64 as u64, cpu_time;
         /// When that was, by the clock that stands still while the CPU does not run threads.

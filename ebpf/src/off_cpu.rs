@@ -6,27 +6,26 @@
 //! and a shorter one with a probability of its share of a period, and then stands for a whole one.
 //! The sums are right on average, and a thread has at most one sample a period.
 //!
-//! Other processes pay for two comparisons at their switches.
+//! Other processes pay for that a program runs at their switches, and for three loads and two
+//! comparisons in it: whose the two threads are is all that is looked at, and without a helper.
 
 use aya_ebpf::{
     EbpfContext,
     bindings::BPF_RB_NO_WAKEUP,
-    btf_maps::{Array, HashMap},
-    helpers::{
-        bpf_get_current_pid_tgid, bpf_get_prandom_u32, bpf_probe_read_kernel,
-        generated::bpf_probe_read_kernel as copy,
-    },
-    macros::{btf_map, raw_tracepoint},
-    programs::RawTracePointContext,
+    btf_maps::HashMap,
+    helpers::{bpf_get_prandom_u32, generated::bpf_probe_read_kernel as copy},
+    macros::{btf_map, btf_tracepoint},
+    programs::BtfTracePointContext,
 };
 use exoscope_abi::{
     Phase,
-    sample::{FRAMES, OffCpu, SampleRecord, SampleSettings},
+    sample::{FRAMES, NO_PROCESS, OffCpu, SampleRecord},
 };
 
 use crate::{
-    marker::{now, phase, thread},
-    sample::{SAMPLES, SAMPLING, innermost_call, lost, read_stack, runs_target},
+    kernel::Task,
+    marker::{now, phase},
+    sample::{SAMPLES, SAMPLING, innermost_call, lost, read_stack},
 };
 
 /// `BPF_F_NO_PREALLOC`: memory for threads that there are, not for those that there may be.
@@ -38,10 +37,11 @@ const DEAD: u64 = 0x80;
 #[btf_map]
 pub static OFF_CPU: HashMap<u32, OffCpu, 1, NO_PREALLOC> = HashMap::new();
 
-/// One word: the target's process number, as the machine numbers it; 0 until one of its threads
-/// leaves a CPU.
-#[btf_map]
-pub static OFF_CPU_PROCESS: Array<u64, 1> = Array::new();
+/// The target's number, as the machine numbers it. Like the phase, a map by itself: its address is
+/// known, and nothing is looked up.
+#[unsafe(link_section = ".data.off_cpu")]
+#[unsafe(no_mangle)]
+static mut OFF_CPU_PROCESS: u64 = NO_PROCESS;
 
 /// What a thread is before it leaves a CPU for the first time.
 static RUNNING: OffCpu = OffCpu {
@@ -52,60 +52,40 @@ static RUNNING: OffCpu = OffCpu {
 };
 
 /// A CPU switches from one thread, which is still the current one, to the next.
-#[raw_tracepoint(tracepoint = "sched_switch")]
-pub fn off_cpu(ctx: RawTracePointContext) -> i32 {
-    switch(&ctx);
+#[btf_tracepoint(function = "sched_switch")]
+pub fn off_cpu(ctx: BtfTracePointContext) -> i32 {
+    let (previous, next) = (Task(ctx.arg(1)), Task(ctx.arg(2)));
+    let leaves = is_of_target(previous);
+    let comes_back = is_of_target(next);
+    if (leaves || comes_back) && phase() == Phase::Capturing as u64 {
+        if leaves {
+            leave(&ctx, previous);
+        }
+        if comes_back {
+            come_back(next);
+        }
+    }
     0
 }
 
+/// Whether this is one of the target's threads.
 #[inline(always)]
-fn switch(ctx: &RawTracePointContext) -> Option<()> {
-    if phase() != Phase::Capturing as u64 {
-        return None;
-    }
-    let settings = SAMPLING.get(0)?;
-    let target = OFF_CPU_PROCESS.get_ptr_mut(0)?;
-    let current = bpf_get_current_pid_tgid() >> 32;
-    // SAFETY: the word lies in the map; whoever writes it writes the same.
-    let mut process = unsafe { target.read_volatile() };
-    if process == 0 {
-        if !runs_target(settings) {
-            return None;
-        }
-        process = current;
-        // SAFETY: as above.
-        unsafe { target.write_volatile(process) };
-    }
-    if current == process {
-        leave(ctx, settings);
-    }
-    let next = ctx.arg::<u64>(2);
-    if number(next, settings.task_process)? == process {
-        come_back(
-            number(next, settings.task_number)? as u32,
-            settings.period_ns,
-        );
-    }
-    Some(())
-}
-
-/// A number that lies so many bytes into a `task_struct`.
-#[inline(always)]
-fn number(task: u64, offset: u64) -> Option<u64> {
-    // SAFETY: the helper checks the address.
-    let number = unsafe { bpf_probe_read_kernel((task + offset) as *const u32) }.ok()?;
-    Some(u64::from(number))
+fn is_of_target(task: Task) -> bool {
+    // SAFETY: one aligned word, read whole; the agent sets it at any time.
+    let target = unsafe { (&raw const OFF_CPU_PROCESS).read_volatile() };
+    u64::from(task.process()) == target
 }
 
 /// The current thread leaves the CPU.
 #[inline(always)]
-fn leave(ctx: &RawTracePointContext, settings: &SampleSettings) -> Option<()> {
-    let thread = thread();
+fn leave(ctx: &BtfTracePointContext, task: Task) -> Option<()> {
+    let thread = task.number();
     if ctx.arg::<u64>(3) & DEAD != 0 {
         // One that never left before is not there.
         let _ = OFF_CPU.remove(thread);
         return None;
     }
+    let settings = SAMPLING.get(0)?;
     let entry = match OFF_CPU.get_ptr_mut(thread) {
         Some(entry) => entry,
         None => {
@@ -140,7 +120,9 @@ fn add(thread: u32) -> Option<()> {
 
 /// One of the target's threads gets the CPU.
 #[inline(always)]
-fn come_back(thread: u32, period_ns: u64) -> Option<()> {
+fn come_back(task: Task) -> Option<()> {
+    let thread = task.number();
+    let settings = SAMPLING.get(0)?;
     let entry = OFF_CPU.get_ptr_mut(thread)?;
     // SAFETY: the entry lies in the map; the thread that it belongs to is not running yet.
     let (since_ns, call, frames) = unsafe {
@@ -153,7 +135,7 @@ fn come_back(thread: u32, period_ns: u64) -> Option<()> {
     // SAFETY: as above.
     unsafe { (&raw mut (*entry).since_ns).write_volatile(0) };
     let at_ns = now();
-    let off_ns = worth(at_ns.saturating_sub(since_ns), period_ns)?;
+    let off_ns = worth(at_ns.saturating_sub(since_ns), settings.period_ns)?;
     let Some(mut sample) = SAMPLES.reserve(0) else {
         lost();
         return None;

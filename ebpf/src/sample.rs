@@ -86,7 +86,7 @@ fn take(ctx: &PerfEventContext) -> Option<()> {
 
 /// Whether the thread on this CPU is one of the target's.
 #[inline(always)]
-pub fn runs_target(settings: &SampleSettings) -> bool {
+fn runs_target(settings: &SampleSettings) -> bool {
     let mut process = bpf_pidns_info { pid: 0, tgid: 0 };
     // SAFETY: the helper fills in the structure; it fails for a thread of another namespace.
     let failed = unsafe {

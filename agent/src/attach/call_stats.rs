@@ -164,6 +164,17 @@ impl Available {
         Ok(())
     }
 
+    /// Finds what tells threads apart, whatever stats are wanted.
+    ///
+    /// # Errors
+    /// Where the kernel does not describe its types, or has others.
+    pub fn find_threads(&mut self) -> Result<(), TypesError> {
+        let types = KernelTypes::of_this_kernel()?;
+        self.offsets.pid = types.member("task_struct", "pid")?.offset;
+        self.offsets.tgid = types.member("task_struct", "tgid")?.offset;
+        Ok(())
+    }
+
     /// Leaves a stat out.
     pub fn lacks(&mut self, stat: CallStat, why: String) {
         self.stats = self.stats.without(stat);

@@ -12,7 +12,7 @@ use exoscope_abi::{Phase, ring, table};
 
 use super::call_stats::{Available, CallStat, CallStats};
 use super::log::ProgramLog;
-use super::sampling::Sampling;
+use super::sampling::{OffCpu, Sampling};
 use super::sys::{self, LoadError, Purpose};
 
 /// The BPF object that is part of this program.
@@ -96,6 +96,9 @@ pub enum ProgramsError {
     /// Stacks can't be sampled.
     #[error("can't sample stacks: {0}; leave out --sample, or see what `exoscope doctor` says")]
     Sampling(String),
+    /// Threads can't be followed off the CPU.
+    #[error("can't follow threads that leave a CPU: {0}; leave out --off-cpu")]
+    OffCpu(String),
     /// The object that was built in is broken.
     #[error("the BPF object built into this program is broken: {0}; build exoscope again")]
     Object(String),
@@ -169,6 +172,7 @@ impl Program {
 pub struct Programs {
     pub(super) ebpf: Ebpf,
     programs: BTreeMap<Program, OwnedFd>,
+    pub(super) off_cpu: Option<OffCpu>,
     rings: Rings,
     shards: u32,
     log: ProgramLog,
@@ -183,6 +187,10 @@ impl Programs {
     /// Where the kernel refuses a map or a program.
     pub fn load(settings: &Settings) -> Result<Self, ProgramsError> {
         let mut available = Available::of(settings.call_stats);
+        if settings.sampling.off_cpu {
+            let found = available.find_threads();
+            found.map_err(|error| ProgramsError::OffCpu(error.to_string()))?;
+        }
         loop {
             match Self::load_asking(settings, &available) {
                 Err(ProgramsError::Rejected {
@@ -239,10 +247,13 @@ impl Programs {
             .map_err(|error| ProgramsError::Maps(with_causes(&error)))?;
         let relocated = Relocated::with_maps_of(&ebpf, &rings)?;
         let programs = load_programs(&relocated)?;
+        let off_cpu = settings.sampling.off_cpu;
+        let off_cpu = off_cpu.then(|| OffCpu::load(&relocated)).transpose()?;
         let log = ProgramLog::of(&mut ebpf);
         Ok(Self {
             ebpf,
             programs,
+            off_cpu,
             rings,
             shards,
             log,
@@ -308,12 +319,17 @@ impl Programs {
     /// # Errors
     /// Where the kernel refuses the update.
     pub fn set_phase(&mut self, phase: Phase) -> Result<(), ProgramsError> {
-        let map = self.ebpf.map_mut(PHASE);
-        let map = map.ok_or_else(|| ProgramsError::Object(format!("it has no map `{PHASE}`")))?;
+        self.set_word(PHASE, phase as u64)
+    }
+
+    /// Sets the only word of a section that is a map.
+    pub(super) fn set_word(&mut self, section: &str, word: u64) -> Result<(), ProgramsError> {
+        let map = self.ebpf.map_mut(section);
+        let map = map.ok_or_else(|| ProgramsError::Object(format!("it has no map `{section}`")))?;
         Array::<_, u64>::try_from(map)
-            .and_then(|mut array| array.set(0, phase as u64, 0))
+            .and_then(|mut array| array.set(0, word, 0))
             .map_err(|error| ProgramsError::Map {
-                map: PHASE.to_owned(),
+                map: section.to_owned(),
                 reason: io::Error::other(error),
             })
     }
@@ -343,6 +359,7 @@ fn map_fd(map: &Map) -> Result<BorrowedFd<'_>, ProgramsError> {
 fn words(offsets: &Offsets) -> [u32; size_of::<Offsets>() / size_of::<u32>()] {
     [
         offsets.pid,
+        offsets.tgid,
         offsets.cpu_time,
         offsets.cpu_time_at,
         offsets.run_delay,

@@ -1,16 +1,24 @@
 //! The programs that sample: an event on every CPU runs the one, the scheduler the other, as long as
 //! the programs are loaded.
 
+use std::os::fd::{AsFd as _, OwnedFd};
+
 use aya::maps::{Array, HashMap, MapData, RingBuf};
 use aya::programs::perf_event::{PerfEventConfig, PerfEventScope, SamplePolicy, SoftwareEvent};
-use aya::programs::{PerfEvent, ProgramError, RawTracePoint};
+use aya::programs::{PerfEvent, ProgramError};
 use exoscope_abi::sample::{OFF_CPU_WORDS, SETTINGS_WORDS, SampleRecord, SampleSettings};
 
-use super::programs::{Programs, ProgramsError, with_causes};
+use super::programs::{Programs, ProgramsError, Relocated, with_causes};
+use super::sys::{self, Purpose};
+use crate::kernel_types::KernelTypes;
 
 /// Least and most bytes of the ring of samples.
 const RING_BOUNDS: (u64, u64) = (1 << 18, 1 << 26);
 
+/// The section, and so the map, that holds the number of the process whose threads are followed.
+const OFF_CPU_PROCESS: &str = ".data.off_cpu";
+/// The type of the function that the scheduler calls at every switch.
+const SWITCH: &str = "btf_trace_sched_switch";
 /// Threads of a target that can be off the CPU: others are counted as lost.
 const OFF_CPU_THREADS: u32 = 1 << 15;
 
@@ -64,11 +72,16 @@ impl SampleMaps {
 }
 
 impl Programs {
-    /// Samples, once the programs have been told of the target.
+    /// Samples, once the programs have been told of the target. `process` is its number, as the
+    /// machine numbers it: threads of another one are not followed off the CPU.
     ///
     /// # Errors
     /// Where the kernel refuses a program or an event, and the second time.
-    pub fn start_sampling(&mut self, sampling: Sampling) -> Result<SampleMaps, ProgramsError> {
+    pub fn start_sampling(
+        &mut self,
+        sampling: Sampling,
+        process: u64,
+    ) -> Result<SampleMaps, ProgramsError> {
         let maps = SampleMaps {
             ring: self.take("SAMPLES", RingBuf::try_from)?,
             settings: self.take("SAMPLING", Array::try_from)?,
@@ -76,8 +89,9 @@ impl Programs {
             off_cpu: self.take("OFF_CPU", HashMap::try_from)?,
         };
         self.start_clock(sampling.hertz)?;
-        if sampling.off_cpu {
-            self.follow_scheduler()?;
+        if let Some(off_cpu) = &mut self.off_cpu {
+            off_cpu.attach()?;
+            self.set_word(OFF_CPU_PROCESS, process)?;
         }
         Ok(maps)
     }
@@ -99,16 +113,6 @@ impl Programs {
         Ok(())
     }
 
-    /// Runs `off_cpu` at every switch of a CPU to another thread.
-    fn follow_scheduler(&mut self) -> Result<(), ProgramsError> {
-        let program: &mut RawTracePoint = self.typed("off_cpu")?;
-        program.load().map_err(|error| refused(&error))?;
-        program
-            .attach("sched_switch")
-            .map_err(|error| refused(&error))?;
-        Ok(())
-    }
-
     fn typed<'a, T>(&'a mut self, name: &str) -> Result<T, ProgramsError>
     where
         T: TryFrom<&'a mut aya::programs::Program, Error = ProgramError>,
@@ -119,6 +123,32 @@ impl Programs {
             .ok_or_else(missing)?
             .try_into()
             .map_err(|error| refused(&error))
+    }
+}
+
+/// The program `off_cpu`, which runs at every switch of a CPU to another thread once it is attached.
+pub(super) struct OffCpu {
+    program: OwnedFd,
+    link: Option<OwnedFd>,
+}
+
+impl OffCpu {
+    /// Loads it: by the type of the tracepoint, whose arguments it then reads without a helper.
+    pub(super) fn load(relocated: &Relocated) -> Result<Self, ProgramsError> {
+        let types = KernelTypes::of_this_kernel();
+        let switch = types.and_then(|types| types.type_alias(SWITCH));
+        let switch = switch.map_err(|error| ProgramsError::OffCpu(error.to_string()))?;
+        let program = relocated.load(Purpose::Tracepoint(switch), "off_cpu");
+        Ok(Self {
+            program: program.map_err(|error| ProgramsError::OffCpu(error.to_string()))?,
+            link: None,
+        })
+    }
+
+    fn attach(&mut self) -> Result<(), ProgramsError> {
+        let link = sys::create_tracepoint_link(self.program.as_fd());
+        self.link = Some(link.map_err(|error| ProgramsError::OffCpu(error.to_string()))?);
+        Ok(())
     }
 }
 

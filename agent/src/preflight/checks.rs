@@ -5,6 +5,7 @@ use std::path::Path;
 
 use aya_obj::generated::bpf_insn;
 use caps::{CapSet, Capability};
+use exoscope_abi::sample::NO_PROCESS;
 
 use crate::attach::call_stats::{CallStat, CallStats};
 use crate::attach::programs::{Programs, Settings};
@@ -80,7 +81,7 @@ fn try_sampling() -> Result<String, Problem> {
         ..Settings::default()
     };
     let programs = Programs::load(&settings);
-    let started = programs.and_then(|mut programs| programs.start_sampling(sampling));
+    let started = programs.and_then(|mut programs| programs.start_sampling(sampling, NO_PROCESS));
     if let Err(error) = started {
         return Err(Problem::new(
             error.to_string(),

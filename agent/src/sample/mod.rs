@@ -23,13 +23,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use exoscope_abi::sample::{ChainPlace, SampleSettings};
 
 use crate::attach::sampling::{SampleMaps, Sampling};
 use crate::capture::consumer::monotonic_ns;
 use crate::event::{AgentEvent, Batch, Sample, Samples};
-use crate::kernel_types::{BTF, KernelTypes};
+use crate::kernel_types::KernelTypes;
 use crate::panics::{Panics, point};
 use crate::session::binaries::Module;
 use crate::target::process::Target;
@@ -96,22 +96,11 @@ impl Sampler {
             Some(u64::from(member.offset))
         };
         let thread_pointer = with_calls.then(|| offset(THREAD_POINTER)).flatten();
-        let of_tasks = sampling.off_cpu.then(|| offset("pid").zip(offset("tgid")));
-        if of_tasks == Some(None) {
-            bail!(
-                "can't follow threads that leave a CPU: the kernel does not describe its types \
-                 ({} is missing); leave out --off-cpu",
-                BTF
-            );
-        }
-        let (task_number, task_process) = of_tasks.flatten().unwrap_or_default();
         let settings = SampleSettings {
             namespace_device: identity.device,
             namespace_inode: identity.inode,
             pid: identity.pid.into(),
             thread_pointer: thread_pointer.unwrap_or(0),
-            task_number,
-            task_process,
             period_ns: 1_000_000_000 / u64::from(sampling.hertz),
             ..SampleSettings::default()
         };

@@ -1,10 +1,14 @@
-//! What the target is called in its own PID namespace: what programs in the kernel can compare,
-//! wherever the agent runs.
+//! What the target is called in its own PID namespace, and on the machine: what programs in the kernel
+//! can compare, wherever the agent runs.
 
+use std::os::fd::AsFd as _;
 use std::os::linux::fs::MetadataExt as _;
 
 use anyhow::{Context as _, Result};
 use procfs::process::Process;
+
+use crate::attach::iterator::TaskIterator;
+use crate::target::process::Target;
 
 /// A process, apart from all others of the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +45,22 @@ impl Identity {
     }
 }
 
+/// The number of a process as the machine numbers it. Only the kernel's own structures have it: an agent
+/// in a container sees its namespace's.
+///
+/// # Errors
+/// Where the process has ended, or the kernel refuses the iterator that asks.
+pub fn machine_number(target: &Target) -> Result<u64> {
+    let ask =
+        || -> Result<_> { Ok(TaskIterator::over(target.pidfd().as_fd())?.read(&mut Vec::new())?) };
+    let threads = ask().context("can't follow threads that leave a CPU; leave out --off-cpu")?;
+    // The process has the number of its first thread, which comes first, also where that has ended.
+    let first = threads
+        .first()
+        .with_context(|| format!("process {} has ended", target.pid()))?;
+    Ok(first.tid)
+}
+
 /// A device's number as the kernel has it: 12 bits and 20 bits.
 fn device(number: u64) -> u64 {
     u64::from(libc::major(number)) << 20 | u64::from(libc::minor(number))
@@ -49,6 +69,14 @@ fn device(number: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_machine_numbers_a_process_apart_from_its_threads() {
+        let target = Target::open(std::process::id()).unwrap();
+        // A test runs in a thread that is not the first.
+        let number = machine_number(&target).expect("the kernel tells (this test needs root)");
+        assert_eq!(number, u64::from(std::process::id()));
+    }
 
     #[test]
     fn a_process_is_known_by_its_namespace() {

@@ -12,7 +12,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
-use exoscope_abi::{Phase, probe::Probe, table};
+use exoscope_abi::{Phase, probe::Probe, sample::NO_PROCESS, table};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::binaries::Module;
@@ -29,7 +29,7 @@ use crate::capture::shared::{Losses, OpenCalls, Polls, Shared, Totals};
 use crate::capture::steps::Room;
 use crate::event::{AgentEvent, Batch, Function, Level, Message, Outcome};
 use crate::panics::Panics;
-use crate::sample::{self, Sampler};
+use crate::sample::{self, Sampler, namespace};
 use crate::spool::queue::{Offer, Queue};
 use crate::store::Store;
 use crate::target::process::{FileId, Target};
@@ -581,7 +581,12 @@ impl StackSampler {
         if plan.sampling.hertz == 0 {
             return Ok(None);
         }
-        let maps = attachment.programs.start_sampling(plan.sampling)?;
+        let process = if plan.sampling.off_cpu {
+            namespace::machine_number(plan.target)?
+        } else {
+            NO_PROCESS
+        };
+        let maps = attachment.programs.start_sampling(plan.sampling, process)?;
         let (announce, announced) = channel();
         for module in modules {
             let _ = announce.send(module.clone());

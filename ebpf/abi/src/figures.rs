@@ -181,6 +181,8 @@ impl PolledFigures {
 pub struct Offsets {
     /// `task_struct.pid`.
     pub pid: u32,
+    /// `task_struct.tgid`.
+    pub tgid: u32,
     /// `task_struct.se.sum_exec_runtime`.
     pub cpu_time: u32,
     /// `task_struct.se.exec_start`.
@@ -214,7 +216,7 @@ pub struct Offsets {
     /// Where an array map keeps the address of the values of each CPU: `bpf_array.pptrs`.
     pub array_values: u32,
 }
-const _: () = assert!(size_of::<Offsets>() == 68);
+const _: () = assert!(size_of::<Offsets>() == 72);
 
 /// Counters of `mm_struct.rss_stat`: pages of files, pages without, swapped ones, and shared ones.
 pub const RSS_COUNTERS: usize = 4;

@@ -42,10 +42,6 @@ pub struct SampleSettings {
     pub pid: u64,
     /// Offset of the thread pointer in `task_struct`; 0 where it is not known.
     pub thread_pointer: u64,
-    /// Offset of the thread's number in `task_struct`; 0 where it is not known.
-    pub task_number: u64,
-    /// Offset of the number of the thread's process in `task_struct`; 0 where it is not known.
-    pub task_process: u64,
     /// Nanoseconds between two samples of a CPU.
     pub period_ns: u64,
     /// How many of `chains` are used.
@@ -55,7 +51,7 @@ pub struct SampleSettings {
 }
 
 /// Words of [`SampleSettings`].
-pub const SETTINGS_WORDS: usize = 8 + 2 * CHAINS;
+pub const SETTINGS_WORDS: usize = 6 + 2 * CHAINS;
 const _: () = assert!(size_of::<SampleSettings>() == SETTINGS_WORDS * 8);
 
 impl SampleSettings {
@@ -68,8 +64,6 @@ impl SampleSettings {
             self.namespace_inode,
             self.pid,
             self.thread_pointer,
-            self.task_number,
-            self.task_process,
             self.period_ns,
             self.chain_count,
         ]);
@@ -99,6 +93,9 @@ pub struct SampleRecord {
     pub stack: [u64; FRAMES],
 }
 const _: () = assert!(size_of::<SampleRecord>() == 32 + FRAMES * 8);
+
+/// What stands for the number of the target's process before the agent tells it: no process has it.
+pub const NO_PROCESS: u64 = u64::MAX;
 
 /// A thread that is off the CPU, or was the last time that it is known of.
 #[derive(Clone, Copy, Debug)]

@@ -51,12 +51,14 @@ pub fn measure(args: &Args, report: &mut Report) -> Result<()> {
     let mut added = [const { Vec::new() }; SESSIONS.len()];
     let mut floor = Vec::new();
     for round in 0..args.rounds {
+        // Each beside a switch without it: the machine's pace changes from second to second.
         let bare = pair.ns_per_switch()?;
         without.push(bare);
         let program = empty_program()?;
         floor.push(pair.ns_per_switch()? - bare);
         drop(program);
         for (number, ((_, options, _), added)) in SESSIONS.iter().zip(&mut added).enumerate() {
+            let bare = pair.ns_per_switch()?;
             let output = folder.path().join(format!("{round}-{number}.db"));
             let agent = Agent::attach(&args.exoscope, target.pid(), &output, options)?;
             pin(agent.pid(), CPU + 1);
@@ -70,6 +72,11 @@ pub fn measure(args: &Args, report: &mut Report) -> Result<()> {
     report.add_median("added, floor (one empty program)", &floor, "ns", None);
     for ((name, _, bound), added) in SESSIONS.iter().zip(&added) {
         report.add_median(&format!("added, {name}"), added, "ns", *bound);
+    }
+    if let Some(off_cpu) = added.last() {
+        let beyond = off_cpu.iter().zip(&floor);
+        let beyond: Vec<_> = beyond.map(|(added, floor)| added - floor).collect();
+        report.add_median("… of which beyond the floor", &beyond, "ns", None);
     }
     Ok(())
 }
