@@ -102,6 +102,13 @@ pub fn innermost(call: u64) -> Found {
     open_at(call)
 }
 
+/// Number of [`innermost`], likewise a global function.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn innermost_number(call: u64) -> u64 {
+    innermost(call).id()
+}
+
 /// The open call that is identified so, or nothing.
 #[inline(always)]
 fn open_at(call: u64) -> Found {
@@ -121,10 +128,11 @@ fn open_at(call: u64) -> Found {
 
 /// What identifies the innermost captured call outside of `call`, or the token of a link, or 0.
 ///
-/// A function by itself, which gives back a number and no slot: the verifier would follow all that a
-/// program does afterwards for each turn of the loop.
+/// A global function, as those of [`table`] are: the verifier would follow all that a program does
+/// afterwards for each turn of the loop.
+#[unsafe(no_mangle)]
 #[inline(never)]
-fn captured_outside(mut call: u64) -> u64 {
+pub extern "C" fn captured_outside(mut call: u64) -> u64 {
     // The next outer call, where `call` is a token and has no state to ask.
     let mut outer = 0;
     for _ in 0..2 * STATES {

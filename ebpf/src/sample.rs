@@ -138,7 +138,7 @@ pub fn innermost_call(settings: &SampleSettings) -> u64 {
         let Some(call) = chain_head(pointer, &settings.chains[index]) else {
             continue;
         };
-        let number = chain::innermost(call).id();
+        let number = chain::innermost_number(call);
         if number != 0 {
             if innermost != 0 {
                 return 0;

@@ -1,4 +1,9 @@
 //! The table of open calls; its layout is described in [`exoscope_abi::table`].
+//!
+//! Where a call is not in its home bucket, the others are searched by a *global function*: one that the
+//! verifier checks once by itself, for any arguments. Whatever else is called it follows from every
+//! place and in every state again, and eight buckets of seven keys make many: programs took seconds to
+//! load.
 
 use exoscope_abi::table::{Bucket, OpenCall, PROBES, WAYS, home};
 
@@ -76,17 +81,48 @@ pub fn find(call: u64) -> Option<Slot> {
     if unsafe { displaced.read_volatile() } == 0 {
         return None;
     }
+    Place(find_displaced(call)).slot(displaced)
+}
+
+/// Where a call lies, as one number: the number of its bucket and, in the lowest three bits, its way. A
+/// global function gives back nothing else.
+#[derive(Clone, Copy)]
+struct Place(u64);
+
+impl Place {
+    /// No way has this number.
+    const NOWHERE: Self = Self(u64::MAX);
+
+    #[inline(always)]
+    fn of(index: u32, way: usize) -> Self {
+        Self(u64::from(index) << 3 | way as u64)
+    }
+
+    /// The slot there, whose home bucket counts as `displaced`.
+    #[inline(always)]
+    fn slot(self, displaced: *mut u64) -> Option<Slot> {
+        let (index, way) = ((self.0 >> 3) as u32, (self.0 & 7) as usize);
+        Some(Slot {
+            displaced: Some(displaced),
+            ..slot(bucket(index)?, index, way)?
+        })
+    }
+}
+
+/// The [`Place`] of a call that is not in its home bucket.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn find_displaced(call: u64) -> u64 {
+    let first = home(call, config::table_mask());
     for step in 1..PROBES {
         let index = first.wrapping_add(step);
-        let next = bucket(index)?;
-        if let Some(way) = way_of(next, call) {
-            return Some(Slot {
-                displaced: Some(displaced),
-                ..slot(next, index, way)?
-            });
+        if let Some(next) = bucket(index)
+            && let Some(way) = way_of(next, call)
+        {
+            return Place::of(index, way).0;
         }
     }
-    None
+    Place::NOWHERE.0
 }
 
 /// Takes a free slot for `call`, which is not in the table. `None`: the table is full there.
@@ -101,25 +137,49 @@ pub fn claim(call: u64) -> Option<Slot> {
     let displaced = unsafe { &raw mut (*home).displaced };
     // SAFETY: as above. Counted before the slot is taken, so that no look-up stops too early.
     unsafe { atomic::add(displaced, 1) };
-    for step in 1..PROBES {
-        let index = first.wrapping_add(step);
-        let next = bucket(index)?;
-        if let Some(slot) = claim_in(next, index, call) {
-            return Some(slot);
-        }
+    if let Some(slot) = Place(claim_displaced(call)).slot(displaced) {
+        return Some(Slot {
+            displaced: None,
+            ..slot
+        });
     }
     // SAFETY: as above.
     unsafe { atomic::add(displaced, u64::MAX) };
     None
 }
 
+/// Takes a free slot for `call` outside of its home bucket, and gives back its [`Place`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn claim_displaced(call: u64) -> u64 {
+    let first = home(call, config::table_mask());
+    for step in 1..PROBES {
+        let index = first.wrapping_add(step);
+        if let Some(next) = bucket(index)
+            && let Some(way) = way_of(next, 0)
+            && let Some(slot) = slot(next, index, way)
+            && take(slot, call)
+        {
+            return Place::of(index, way).0;
+        }
+    }
+    Place::NOWHERE.0
+}
+
+/// Takes the slot in the home bucket.
 #[inline(always)]
 fn claim_in(bucket: *mut Bucket, index: u32, call: u64) -> Option<Slot> {
     let way = way_of(bucket, 0)?;
     let slot = slot(bucket, index, way)?;
-    // Another CPU may have taken the slot since: the bucket then counts as full for this call.
+    take(slot, call).then_some(slot)
+}
+
+/// Takes a slot that was free. Another CPU may have taken it since: its bucket then counts as full for
+/// this call.
+#[inline(always)]
+fn take(slot: Slot, call: u64) -> bool {
     // SAFETY: the slot lies in the map.
-    unsafe { atomic::compare_exchange(slot.key, 0, call) }.then_some(slot)
+    unsafe { atomic::compare_exchange(slot.key, 0, call) }
 }
 
 /// A call made directly by an open one begins. Whoever makes it runs that one, so nobody else adds

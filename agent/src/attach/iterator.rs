@@ -12,7 +12,7 @@ use aya_obj::{Function, Object};
 use exoscope_abi::task::{NAME_LEN, Offsets, SIGNAL, TASK, TaskRecord};
 
 use super::programs::{OBJECT, ProgramsError};
-use super::sys::{self, LoadError, Purpose};
+use super::sys::{self, Code, LoadError, Purpose};
 use crate::kernel_types::{KernelTypes, TypesError};
 
 /// The function's name in the object.
@@ -157,8 +157,7 @@ fn load(offsets: &Offsets, kind: u32) -> Result<OwnedFd, ProgramsError> {
     let loaded = sys::load_for(
         Purpose::Iterator(kind),
         PROGRAM,
-        instructions,
-        &object.license,
+        Code::of(instructions, &object.license),
     );
     loaded.map_err(|LoadError { source, log }| ProgramsError::Rejected {
         program: PROGRAM.to_owned(),

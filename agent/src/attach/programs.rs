@@ -7,13 +7,14 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use aya::maps::{Array, HashMap, Map, MapData};
 use aya::{Ebpf, EbpfLoader, Pod};
 use aya_obj::Object;
+use aya_obj::btf::BtfFeatures;
 use exoscope_abi::figures::Offsets;
 use exoscope_abi::{Phase, ring, table};
 
 use super::call_stats::{Available, CallStat, CallStats};
 use super::log::ProgramLog;
 use super::sampling::{OffCpu, Sampling};
-use super::sys::{self, LoadError, Purpose};
+use super::sys::{self, Code, FunctionTypes, LoadError, Purpose};
 
 /// The BPF object that is part of this program.
 pub(super) static OBJECT: &[u8] =
@@ -426,13 +427,20 @@ impl Rings {
     }
 }
 
+/// What kernels can tell of types from 6.6 on: all that aya asks about.
+const FEATURES: BtfFeatures = BtfFeatures::new(true, true, true, true, true, true, true, true);
+
 /// The object once more, with the maps put in.
-pub(super) struct Relocated(Object);
+pub(super) struct Relocated {
+    object: Object,
+    types: OwnedFd,
+}
 
 impl Relocated {
     fn with_maps_of(ebpf: &Ebpf, rings: &Rings) -> Result<Self, ProgramsError> {
         let broken = |error: &dyn std::error::Error| ProgramsError::Object(error.to_string());
         let mut object = Object::parse(OBJECT).map_err(|error| broken(&error))?;
+        let types = load_types(&mut object)?;
         let maps = std::mem::take(&mut object.maps);
         let descriptors: Vec<_> = maps
             .iter()
@@ -460,25 +468,46 @@ impl Relocated {
         object
             .relocate_calls(&sections)
             .map_err(|error| broken(&error))?;
-        Ok(Self(object))
+        Ok(Self { object, types })
     }
 
     /// Loads a program.
     pub(super) fn load(&self, purpose: Purpose, name: &str) -> Result<OwnedFd, ProgramsError> {
-        let object = &self.0;
+        let object = &self.object;
         let function = object
             .programs
             .get(name)
             .and_then(|found| object.functions.get(&found.function_key()))
             .ok_or_else(|| ProgramsError::Object(format!("it has no program `{name}`")))?;
-        sys::load_for(purpose, name, &function.instructions, &object.license).map_err(
-            |LoadError { source, log }| ProgramsError::Rejected {
+        let code = Code {
+            instructions: &function.instructions,
+            types: Some(FunctionTypes {
+                types: self.types.as_fd(),
+                functions: &function.func_info,
+                size: function.func_info_rec_size,
+            }),
+            license: &object.license,
+        };
+        sys::load_for(purpose, name, code).map_err(|LoadError { source, log }| {
+            ProgramsError::Rejected {
                 program: name.to_owned(),
                 reason: source,
                 log,
-            },
-        )
+            }
+        })
     }
+}
+
+/// Tells the kernel the types of the object's functions.
+fn load_types(object: &mut Object) -> Result<OwnedFd, ProgramsError> {
+    let types = object.fixup_and_sanitize_btf(&FEATURES);
+    let types = types.map_err(|error| ProgramsError::Object(error.to_string()))?;
+    let types =
+        types.ok_or_else(|| ProgramsError::Object("it does not describe its types".to_owned()))?;
+    sys::load_types(&types.to_bytes()).map_err(|reason| ProgramsError::Map {
+        map: ".BTF".to_owned(),
+        reason,
+    })
 }
 
 fn load_programs(relocated: &Relocated) -> Result<BTreeMap<Program, OwnedFd>, ProgramsError> {

@@ -10,6 +10,7 @@ use std::io;
 use std::mem;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
+use aya_obj::btf::FuncSecInfo;
 use aya_obj::generated::{
     bpf_attach_type, bpf_attr, bpf_cmd, bpf_insn, bpf_map_type, bpf_prog_type,
 };
@@ -30,6 +31,39 @@ pub struct LoadError {
     pub source: io::Error,
     /// What the verifier said, where it said anything.
     pub log: String,
+}
+
+/// The instructions of a program.
+#[derive(Clone, Copy)]
+pub struct Code<'a> {
+    /// Those of its functions, the program itself first.
+    pub instructions: &'a [bpf_insn],
+    /// What types the functions have: the kernel checks those that are global by themselves.
+    pub types: Option<FunctionTypes<'a>>,
+    /// Under which it may be used.
+    pub license: &'a CStr,
+}
+
+/// The types of a program's functions.
+#[derive(Clone, Copy)]
+pub struct FunctionTypes<'a> {
+    /// The types: what [`load_types`] gave.
+    pub types: BorrowedFd<'a>,
+    /// The type of each function.
+    pub functions: &'a FuncSecInfo,
+    /// Bytes for each of them.
+    pub size: usize,
+}
+
+impl<'a> Code<'a> {
+    /// One function, which calls no other.
+    pub const fn of(instructions: &'a [bpf_insn], license: &'a CStr) -> Self {
+        Self {
+            instructions,
+            types: None,
+            license,
+        }
+    }
 }
 
 /// One `uprobe_multi` link: where it is to attach.
@@ -82,12 +116,8 @@ fn zeroed_attr() -> bpf_attr {
 ///
 /// # Errors
 /// What the kernel said; with the verifier's log where it refused the program.
-pub fn load_program(
-    name: &str,
-    instructions: &[bpf_insn],
-    license: &CStr,
-) -> Result<OwnedFd, LoadError> {
-    load_for(Purpose::UprobeMulti, name, instructions, license)
+pub fn load_program(name: &str, code: Code<'_>) -> Result<OwnedFd, LoadError> {
+    load_for(Purpose::UprobeMulti, name, code)
 }
 
 /// What a program is loaded for.
@@ -105,23 +135,18 @@ pub enum Purpose {
 ///
 /// # Errors
 /// As [`load_program`].
-pub fn load_for(
-    purpose: Purpose,
-    name: &str,
-    instructions: &[bpf_insn],
-    license: &CStr,
-) -> Result<OwnedFd, LoadError> {
-    let mut loaded = load_with_log(purpose, name, instructions, license, &mut []);
+pub fn load_for(purpose: Purpose, name: &str, code: Code<'_>) -> Result<OwnedFd, LoadError> {
+    let mut loaded = load_with_log(purpose, name, code, &mut []);
     for _ in 0..INTERRUPTIONS {
         // A signal came while the verifier was at work.
         if !matches!(&loaded, Err(error) if error.raw_os_error() == Some(libc::EAGAIN)) {
             break;
         }
-        loaded = load_with_log(purpose, name, instructions, license, &mut []);
+        loaded = load_with_log(purpose, name, code, &mut []);
     }
     loaded.or_else(|source| {
         let mut log = vec![0; LOG_SIZE];
-        load_with_log(purpose, name, instructions, license, &mut log).map_err(|_| {
+        load_with_log(purpose, name, code, &mut log).map_err(|_| {
             let end = log.iter().position(|&byte| byte == 0).unwrap_or(log.len());
             let log = String::from_utf8_lossy(&log[..end]).into_owned();
             LoadError { source, log }
@@ -132,10 +157,10 @@ pub fn load_for(
 fn load_with_log(
     purpose: Purpose,
     name: &str,
-    instructions: &[bpf_insn],
-    license: &CStr,
+    code: Code<'_>,
     log: &mut [u8],
 ) -> io::Result<OwnedFd> {
+    let functions = code.types.map(|types| types.functions.func_info_bytes());
     let mut attr = zeroed_attr();
     // SAFETY: writing the fields of one variant of a zeroed union.
     let load = unsafe { &mut attr.__bindgen_anon_3 };
@@ -161,9 +186,15 @@ fn load_with_log(
     };
     load.prog_type = program_type as u32;
     load.expected_attach_type = attach_type as u32;
-    load.insns = instructions.as_ptr() as u64;
-    load.insn_cnt = instructions.len() as u32;
-    load.license = license.as_ptr() as u64;
+    load.insns = code.instructions.as_ptr() as u64;
+    load.insn_cnt = code.instructions.len() as u32;
+    load.license = code.license.as_ptr() as u64;
+    if let (Some(types), Some(functions)) = (code.types, &functions) {
+        load.prog_btf_fd = types.types.as_raw_fd() as u32;
+        load.func_info = functions.as_ptr() as u64;
+        load.func_info_cnt = types.functions.len() as u32;
+        load.func_info_rec_size = types.size as u32;
+    }
     for (to, from) in load.prog_name[..15].iter_mut().zip(name.bytes()) {
         *to = from as libc::c_char;
     }
@@ -173,6 +204,19 @@ fn load_with_log(
         load.log_size = log.len() as u32;
     }
     bpf_fd(bpf_cmd::BPF_PROG_LOAD, &mut attr)
+}
+
+/// Loads the description of a program's types.
+///
+/// # Errors
+/// What the kernel said.
+pub fn load_types(types: &[u8]) -> io::Result<OwnedFd> {
+    let mut attr = zeroed_attr();
+    // SAFETY: writing the fields of one variant of a zeroed union.
+    let load = unsafe { &mut attr.__bindgen_anon_7 };
+    load.btf = types.as_ptr() as u64;
+    load.btf_size = types.len() as u32;
+    bpf_fd(bpf_cmd::BPF_BTF_LOAD, &mut attr)
 }
 
 /// Attaches a program to many places of one file by one link, which lives as long as the
@@ -311,7 +355,7 @@ mod tests {
 
     #[test]
     fn a_rejected_program_comes_with_the_verifiers_log() {
-        let error = load_program("no_result", &NO_RESULT, c"Dual MIT/GPL")
+        let error = load_program("no_result", Code::of(&NO_RESULT, c"Dual MIT/GPL"))
             .expect_err("the verifier wants a return value (this test needs root)");
         assert_eq!(error.source.raw_os_error(), Some(libc::EACCES));
         assert!(error.log.contains("R0 !read_ok"), "{}", error.log);

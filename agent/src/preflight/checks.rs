@@ -10,7 +10,7 @@ use exoscope_abi::sample::NO_PROCESS;
 use crate::attach::call_stats::{CallStat, CallStats};
 use crate::attach::programs::{Programs, Settings};
 use crate::attach::sampling::Sampling;
-use crate::attach::sys::{self, LoadError};
+use crate::attach::sys::{self, Code, LoadError};
 use crate::kernel_types::{BTF, KernelTypes};
 use crate::preflight::grant;
 use crate::privileges::NEEDED;
@@ -224,7 +224,7 @@ const fn instruction(code: u8) -> bpf_insn {
 }
 
 fn uprobe_multi() -> Result<String, Problem> {
-    match sys::load_program("exoscope_check", &NOTHING, c"Dual MIT/GPL") {
+    match sys::load_program("exoscope_check", Code::of(&NOTHING, c"Dual MIT/GPL")) {
         Ok(_) => Ok("many sites can be attached to by one link".to_owned()),
         Err(LoadError { source, .. }) => Err(Problem::new(
             format!("the kernel has no uprobe_multi links ({source})"),

@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
 use aya_obj::generated::bpf_insn;
-use exoscope_agent::attach::sys::{self, Purpose};
+use exoscope_agent::attach::sys::{self, Code, Purpose};
 use exoscope_agent::kernel_types::KernelTypes;
 
 use crate::figures::Report;
@@ -95,8 +95,8 @@ fn empty_program() -> Result<OwnedFd> {
     let nothing = [instruction(0xb7), instruction(0x95)];
     let tracepoint = KernelTypes::of_this_kernel()?.type_alias("btf_trace_sched_switch")?;
     let purpose = Purpose::Tracepoint(tracepoint);
-    let program =
-        sys::load_for(purpose, "empty", &nothing, c"GPL").map_err(|error| error.source)?;
+    let program = sys::load_for(purpose, "empty", Code::of(&nothing, c"GPL"));
+    let program = program.map_err(|error| error.source)?;
     // The link keeps the program.
     Ok(sys::create_tracepoint_link(program.as_fd())?)
 }
