@@ -29,6 +29,11 @@ fn every_call_is_explained_whatever_becomes_of_the_file() {
 }
 
 #[test]
+fn every_call_is_explained_whatever_had_become_of_the_file() {
+    family("found: ");
+}
+
+#[test]
 fn every_call_is_explained_whatever_becomes_of_the_agent() {
     family("agent: ");
 }

@@ -20,7 +20,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Error, Result, anyhow, bail};
 use rusqlite::{Connection, ErrorCode, OpenFlags, Params, Row};
 
-use crate::store::file::check_version;
+use crate::store::file::{check_version, damage};
 use crate::store::schema::APPLICATION_ID;
 use filter::CallFilter;
 use rows::{
@@ -81,9 +81,14 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
 fn explain(path: &Path, error: rusqlite::Error) -> Error {
     let shown = path.display();
     match error.sqlite_error_code() {
-        Some(ErrorCode::NotADatabase) => anyhow!("'{shown}' is no exoscope file"),
+        Some(ErrorCode::NotADatabase) => match damage(path) {
+            Ok(Some(damage)) => anyhow!(
+                "can't read '{shown}': {damage} (`exoscope recover {shown}` saves what can be read)"
+            ),
+            _ => anyhow!("'{shown}' is no exoscope file"),
+        },
         Some(ErrorCode::DatabaseCorrupt) => Error::new(error).context(format!(
-            "can't read '{shown}': it is damaged (`sqlite3 '{shown}' .recover` saves what is readable)"
+            "can't read '{shown}': it is damaged (`exoscope recover {shown}` saves what can be read)"
         )),
         _ => Error::new(error).context(format!("can't read '{shown}'")),
     }
@@ -95,10 +100,21 @@ impl Database {
         &self.path
     }
 
+    /// What is wrong with the pages of the file, all of which are read; `None` where nothing is.
+    ///
+    /// # Errors
+    /// Where it can't be read at all; so for all that follow.
+    pub fn damage(&self) -> Result<Option<String>> {
+        let check = "PRAGMA quick_check(1)";
+        let said = self.connection.query_row(check, [], |row| row.get(0));
+        let said: String = said.map_err(|error| explain(&self.path, error))?;
+        Ok((said != "ok").then(|| format!("it is damaged: {said}")))
+    }
+
     /// The sessions, in the order of their beginnings.
     ///
     /// # Errors
-    /// Where the file can't be read; so for all that follow.
+    /// Where the file can't be read.
     pub fn sessions(&self) -> Result<Vec<SessionRow>> {
         let sql = format!(
             "SELECT {} FROM (

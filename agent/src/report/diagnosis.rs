@@ -11,6 +11,7 @@ use super::summary::cut_stacks;
 use super::write_json;
 use crate::query::rows::{CompletenessRow, LossRow, LostCallsRow, SessionRow, WarningRow};
 use crate::query::{Database, open_readonly};
+use crate::store::file::{DAMAGED, damage};
 
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -53,7 +54,9 @@ const FEWER_RECORDS: &str = "give the rings more room with --ring-size, or captu
 /// # Errors
 /// Where the file can't be read or `out` can't be written.
 pub fn diagnose(file: &Path, json: bool, out: &mut dyn Write) -> Result<bool> {
-    let diagnosis = Diagnosis::of(&open_readonly(file)?, file)?;
+    // First, because it must not be done while SQLite has the file open.
+    let damage = damage(file).ok().flatten();
+    let diagnosis = Diagnosis::of(&open_readonly(file)?, file, damage)?;
     let mut out = BufWriter::new(out);
     if json {
         write_json(&diagnosis, &mut out)?;
@@ -65,11 +68,17 @@ pub fn diagnose(file: &Path, json: bool, out: &mut dyn Write) -> Result<bool> {
 }
 
 impl Diagnosis {
-    fn of(database: &Database, file: &Path) -> Result<Self> {
+    fn of(database: &Database, file: &Path, damage: Option<&str>) -> Result<Self> {
+        let damage = damage.map(str::to_owned);
+        let damage = damage.map_or_else(|| database.damage(), |damage| Ok(Some(damage)))?;
         let completeness = database.completeness()?;
         let sessions = database.sessions()?;
         let live = sessions.iter().any(|session| session.end_reason.is_none());
-        let mut findings = vec![of_sessions(&sessions, file), of_calls(&completeness, live)];
+        let mut findings = vec![
+            of_file(damage, file),
+            of_sessions(&sessions, file),
+            of_calls(&completeness, live),
+        ];
         findings.extend(of_losses(&database.losses()?));
         findings.extend(database.lost_calls()?.iter().map(of_lost_calls));
         if let Some(found) = cut_stacks(&database.sampling()?) {
@@ -128,6 +137,18 @@ fn lost(about: &'static str, found: String, remedy: &str) -> Finding {
         found,
         remedy: Some(remedy.to_owned()),
     }
+}
+
+/// Whether all of the file can be read.
+fn of_file(damage: Option<String>, file: &Path) -> Finding {
+    let Some(damage) = damage else {
+        return fine("file", "all of it can be read".to_owned());
+    };
+    let recover = format!(
+        "if no agent runs any more, `exoscope recover {}` saves what can be read, and counts the rest",
+        file.display()
+    );
+    lost("file", printable(&damage).to_string(), &recover)
 }
 
 /// How many sessions there are, and whether all have ended.
@@ -260,11 +281,12 @@ fn of_losses(losses: &LossRow) -> Vec<Finding> {
 fn of_lost_calls(row: &LostCallsRow) -> Finding {
     let calls = counted(row.calls, "call", "calls");
     let found = format!("{calls} lost within the agent: {}", printable(&row.reason));
-    lost(
-        "store",
-        found,
-        "give the spool more room with --spool-size, or another disk with --spool-dir",
-    )
+    let remedy = if row.reason == DAMAGED {
+        "exoscope did not do that: look at the disk, and for others that write the file"
+    } else {
+        "give the spool more room with --spool-size, or another disk with --spool-dir"
+    };
+    lost("store", found, remedy)
 }
 
 /// What the agent itself warned of: what it lost is told of above, in numbers.

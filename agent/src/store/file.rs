@@ -7,12 +7,17 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 
+use super::log;
 use super::schema::{APPLICATION_ID, VERSION};
 
 /// What every SQLite file begins with.
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 /// Bytes of a SQLite file's header.
 const HEADER_LEN: usize = 100;
+/// Why calls are lost that were in a file that was damaged.
+pub const DAMAGED: &str = "the file was damaged";
+/// What stands near the beginning of each file of ours, and of no other.
+const TABLE: &[u8] = b"CREATE TABLE kernel_count (";
 
 /// A file that this process alone writes, until this is dropped.
 ///
@@ -60,13 +65,17 @@ impl Claim {
         Self::of_existing(path)
     }
 
-    /// Makes sure that nobody writes the file at `path`, whatever it holds.
+    /// Makes sure that the file at `path` is one of ours, which may be damaged, and that nobody writes
+    /// it.
     ///
     /// # Errors
-    /// Where there is none, or somebody does.
-    pub fn of_any(path: &Path) -> Result<Self> {
+    /// Where there is none, it is not ours, or somebody does.
+    pub fn ours(path: &Path) -> Result<Self> {
         let path = std::path::absolute(path)?;
         let file = lock_existing(&path)?;
+        if version(&file)?.is_none() && !has_our_schema(&file)? {
+            bail!("can't recover '{}': it is no exoscope file", path.display());
+        }
         Ok(Self {
             path,
             created: false,
@@ -95,8 +104,14 @@ impl Claim {
 
     fn of_existing(path: PathBuf) -> Result<Self> {
         let file = lock_existing(&path)?;
-        check_header(&file)
-            .with_context(|| format!("can't add a session to '{}'", path.display()))?;
+        let shown = path.display();
+        if version(&file)?.is_none() && has_our_schema(&file)? {
+            bail!(
+                "can't add a session to '{shown}': its header is damaged: `exoscope recover {shown}` saves \
+                 what can be read"
+            );
+        }
+        check_header(&file).with_context(|| format!("can't add a session to '{shown}'"))?;
         Ok(Self {
             path,
             created: false,
@@ -171,22 +186,56 @@ fn give_to_caller(file: &File) -> io::Result<()> {
     }
 }
 
+/// What is wrong with a file that nobody writes, seen from outside of SQLite, which would not say so;
+/// `None` where it is being written.
+///
+/// # Errors
+/// Where it can't be read.
+pub fn damage(path: &Path) -> Result<Option<&'static str>> {
+    let file = File::open(path)?;
+    // Whoever writes it has a lock; this one is gone when the file is closed.
+    if file.try_lock_shared().is_err() {
+        return Ok(None);
+    }
+    if version(&file)?.is_none() && has_our_schema(&file)? {
+        return Ok(Some("its header is damaged"));
+    }
+    Ok((!log::is_sound(path)?).then_some("its log is damaged"))
+}
+
+/// Whether a file whose header is not one of ours has a table of ours nevertheless.
+fn has_our_schema(file: &File) -> Result<bool> {
+    let mut begin = vec![0; 1 << 20];
+    let mut read = 0;
+    loop {
+        match file.read_at(&mut begin[read..], read as u64)? {
+            0 => break,
+            more => read += more,
+        }
+    }
+    Ok(begin[..read].windows(TABLE.len()).any(|part| part == TABLE))
+}
+
 /// Fails unless the file begins as one of ours, of a version that this program knows.
 fn check_header(file: &File) -> Result<()> {
+    let version = version(file)?.context("it is no exoscope file")?;
+    check_version(version)
+}
+
+/// The version in the header of a file; `None` where it does not begin as one of ours.
+fn version(file: &File) -> Result<Option<i32>> {
     let mut header = [0; HEADER_LEN];
     match file.read_exact_at(&mut header, 0) {
         Ok(()) => {}
-        Err(error) if error.kind() == ErrorKind::UnexpectedEof => bail!("it is no exoscope file"),
+        Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(None),
         Err(error) => return Err(error).context("it can't be read"),
     }
     // Both are big-endian: https://www.sqlite.org/fileformat.html#the_database_header
     let number = |at: usize| {
         i32::from_be_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]])
     };
-    if !header.starts_with(MAGIC) || number(68) != APPLICATION_ID {
-        bail!("it is no exoscope file");
-    }
-    check_version(number(60))
+    let ours = header.starts_with(MAGIC) && number(68) == APPLICATION_ID;
+    Ok(ours.then(|| number(60)))
 }
 
 /// Fails where `version` is newer than this program.

@@ -24,8 +24,10 @@ mod details;
 mod died;
 mod durations;
 mod fields;
+pub mod log;
 mod open_calls;
 mod opened;
+mod orphans;
 mod polls;
 mod salvage;
 mod samples;
@@ -39,11 +41,12 @@ mod write;
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use rusqlite::{TransactionBehavior, params};
 
 use crate::event::{Function, unix_ns};
 use crate::spool::Place;
+use fault::Fault;
 use file::Claim;
 use opened::Opened;
 pub use session::{ProcessInfo, SessionEnd, SessionInfo};
@@ -80,18 +83,26 @@ impl Store {
     /// being written, or where it can't be written. Nothing is touched then.
     pub fn open(path: &Path, info: SessionInfo) -> Result<Self> {
         let claim = Arc::new(Claim::new(path)?);
-        Self::begin(&claim, &info)
-            .inspect_err(|_| {
-                if claim.created {
-                    claim.remove();
-                }
+        let shown = path.display();
+        if !claim.created && !log::is_sound(&claim.path)? {
+            bail!(
+                "can't add a session to '{shown}': its log is damaged: `exoscope recover {shown}` saves what \
+                 can be read"
+            );
+        }
+        Self::begin(&claim, &info).map_err(|error| {
+            if claim.created {
+                claim.remove();
+            }
+            let damaged = !claim.created && fault::fault(&error) == Fault::Damaged;
+            error.context(match damaged {
+                true => format!(
+                    "can't add a session to '{shown}', which is damaged (`exoscope recover {shown}` saves \
+                     what can be read)"
+                ),
+                false => format!("can't write '{shown}': choose another file with --output"),
             })
-            .with_context(|| {
-                format!(
-                    "can't write '{}': choose another file with --output",
-                    path.display()
-                )
-            })
+        })
     }
 
     fn begin(claim: &Arc<Claim>, info: &SessionInfo) -> Result<Self> {

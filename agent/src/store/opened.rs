@@ -18,7 +18,7 @@ const STATEMENTS: usize = 32;
 /// others read it.
 const SINGLE_FILE_TRIES: (u32, Duration) = (5, Duration::from_millis(100));
 /// Bytes of a page of a new file.
-const PAGE_BYTES: u32 = 8192;
+pub const PAGE_BYTES: u32 = 8192;
 
 /// The log goes into the file every 32 MiB.
 const PRAGMAS: &str = "

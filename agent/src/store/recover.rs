@@ -10,6 +10,7 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::fault::{Fault, fault};
 use super::file::{Claim, beside};
+use super::log;
 use super::opened::Opened;
 use super::salvage::salvage;
 use super::sessions::Session;
@@ -51,8 +52,13 @@ pub fn recover(path: &Path) -> Result<Vec<String>> {
 /// Puts a damaged file aside, and what can be read of it in its place. Says so; `None` where it is not
 /// damaged.
 fn salvage_damaged(path: &Path) -> Result<Option<String>> {
-    let claim = Claim::of_any(path)?;
-    let sound = Opened::new(&Arc::new(claim)).and_then(|opened| {
+    let claim = Arc::new(Claim::ours(path)?);
+    let sound = log::is_sound(&claim.path).map_err(Into::into);
+    let sound = sound.and_then(|sound| {
+        if !sound || !claim.begins_right() {
+            return Ok(false);
+        }
+        let opened = Opened::new(&claim)?;
         let check = "PRAGMA quick_check(1)";
         let said: String = opened.connection.query_row(check, [], |row| row.get(0))?;
         Ok(said == "ok")

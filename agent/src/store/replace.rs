@@ -4,9 +4,9 @@
 //! one is its copy. A damaged one is put aside, and the new one has what can be read of it. The old
 //! connection is closed before the new file gets its name: SQLite removes logs by name.
 
-use std::fs::{self, File, Metadata};
+use std::fs::{self, Metadata};
 use std::io;
-use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -15,13 +15,11 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, params};
 
 use super::Store;
-use super::file::{Claim, beside};
+use super::file::{Claim, DAMAGED, beside};
+use super::log;
 use super::opened::Opened;
 use super::salvage::salvage;
 use crate::event::unix_ns;
-
-/// What a write-ahead log begins with, but for the last bit.
-const LOG_MAGIC: u32 = 0x377f_0682;
 
 /// What is wrong with a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,8 +66,10 @@ impl Store {
         }
         self.seen.len = open.len();
         let log = look_beside(&claim.path, "-wal", &mut self.seen.log);
-        if log == Some(Ok(())) && !log_begins_right(&beside(&claim.path, "-wal")) {
-            return Some(Wrong::Damaged("its log was truncated".to_owned()));
+        if log == Some(Ok(())) && !log::begins_right(&claim.path) {
+            return Some(Wrong::Damaged(
+                "its log was truncated or overwritten".to_owned(),
+            ));
         }
         let index = look_beside(&claim.path, "-shm", &mut self.seen.index);
         match (log, index) {
@@ -235,15 +235,15 @@ impl Store {
         )?;
         let known: i64 = transaction.query_row(
             "SELECT coalesce(sum(calls), 0) FROM lost_call
-             WHERE session_id = ?1 AND reason = 'the file was damaged'",
-            [session.id],
+             WHERE session_id = ?1 AND reason = ?2",
+            params![session.id, DAMAGED],
             |row| row.get(0),
         )?;
         let missing = self.stored - stored - known;
         if missing > 0 {
             transaction.execute(
-                "INSERT INTO lost_call VALUES (?1, ?2, ?3, 'the file was damaged')",
-                params![session.id, unix_ns(), missing],
+                "INSERT INTO lost_call VALUES (?1, ?2, ?3, ?4)",
+                params![session.id, unix_ns(), missing, DAMAGED],
             )?;
         }
         transaction.commit()?;
@@ -269,18 +269,6 @@ fn look_beside(
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => seen.map(|_| Err(Missing)),
         Err(_) => None,
-    }
-}
-
-/// Whether a log begins as one of SQLite does; true where that can't be read. One that was emptied and
-/// written on, far behind its new end, begins with a hole.
-fn log_begins_right(log: &Path) -> bool {
-    let mut magic = [0; 4];
-    match File::open(log).and_then(|log| log.read_exact_at(&mut magic, 0)) {
-        // The last bit is the order of bytes in checksums:
-        // https://www.sqlite.org/fileformat.html#the_write_ahead_log
-        Ok(()) => u32::from_be_bytes(magic) & !1 == LOG_MAGIC,
-        Err(error) => error.kind() != io::ErrorKind::UnexpectedEof,
     }
 }
 

@@ -10,7 +10,9 @@ use std::path::Path;
 use anyhow::Result;
 use rusqlite::{Connection, ErrorCode, params};
 
-use super::{durations, opened};
+use super::file::DAMAGED;
+use super::opened::PAGE_BYTES;
+use super::{durations, log, opened, orphans};
 use crate::event::unix_ns;
 
 /// Queries that may fail before the rest of a table is given up.
@@ -19,13 +21,17 @@ const FAILURES: u32 = 1_000_000;
 const HEADER: usize = 100;
 
 /// Makes the file `to` of what can be read of the file `from`, which stays, but for a header that is
-/// none. Gives back how many calls are lost.
+/// none, and a damaged log, of which it gets the pages. Gives back how many calls are lost.
 ///
 /// # Errors
 /// Where `to` can't be written.
 pub fn salvage(from: &Path, to: &Path) -> Result<u64> {
     let mut new = opened::create(to)?;
+    if !log::is_sound(from)? {
+        log::merge(from)?;
+    }
     repair_header(from, to)?;
+    correct_length(from)?;
     // Connections of their own: what fails in a transaction that writes fails it.
     let old = Connection::open(from)?;
     old.pragma_update(None, "cell_size_check", true)?;
@@ -33,6 +39,7 @@ pub fn salvage(from: &Path, to: &Path) -> Result<u64> {
     for table in tables(&transaction)? {
         copy_table(&old, &transaction, &table)?;
     }
+    orphans::adopt(&transaction)?;
     let lost = correct_sums(&transaction)?;
     transaction.commit()?;
     Ok(lost)
@@ -44,6 +51,19 @@ fn tables(new: &Connection) -> Result<Vec<String>> {
     )?;
     let names = select.query_map([], |row| row.get(0))?;
     Ok(names.collect::<rusqlite::Result<_>>()?)
+}
+
+/// Lets SQLite read a file that ends before the last page that it should have.
+fn correct_length(file: &Path) -> Result<()> {
+    let file = File::options().read(true).write(true).open(file)?;
+    let mut header = [0; HEADER];
+    let pages = file.metadata()?.len() / u64::from(PAGE_BYTES);
+    let there = pages > 0 && file.read_exact_at(&mut header, 0).is_ok();
+    let told = u32::from_be_bytes([header[28], header[29], header[30], header[31]]);
+    if there && u64::from(told) > pages {
+        log::tell_pages(&file, u32::try_from(pages)?)?;
+    }
+    Ok(())
 }
 
 /// Gives a file that does not begin as one of ours the first page of a new one: it holds the header and
@@ -190,11 +210,11 @@ fn correct_sums(connection: &Connection) -> Result<u64> {
     )?;
     connection.execute(
         "INSERT INTO lost_call
-         SELECT session_id, ?1, missing, 'the file was damaged' FROM (
+         SELECT session_id, ?1, missing, ?2 FROM (
            SELECT session_id, calls - (SELECT coalesce(sum(calls), 0) FROM function_stat s
              WHERE s.session_id = old.session_id) AS missing FROM old)
          WHERE missing > 0",
-        params![unix_ns()],
+        params![unix_ns(), DAMAGED],
     )?;
     connection.execute_batch("DROP TABLE old")?;
     Ok(lost.max(0).unsigned_abs())

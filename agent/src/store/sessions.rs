@@ -12,7 +12,7 @@ use crate::spool::Place;
 
 /// Distance of the numbers at which sessions begin: a session's first call is number 1 above a
 /// multiple of this.
-const CALL_BASE_STEP: u64 = 1_000_000;
+pub(super) const CALL_BASE_STEP: u64 = 1_000_000;
 
 /// What turns the events' session-local numbers into those of the file.
 pub(super) struct Session {

@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
+use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
@@ -57,11 +58,33 @@ pub const CASES: &[Case] = &[
         name: "file: header overwritten",
         done: "the first 100 bytes of the file are overwritten while it is written",
         short: false,
-        run: |options| {
-            changed(options, "", |file| {
-                file.write_all_at(&[0x5a; 100], 0).expect("root may")
-            })
-        },
+        run: |options| changed(options, "", |file| overwrite(file, 0, 100)),
+    },
+    Case {
+        name: "file: log overwritten",
+        done: "the first 100 bytes of the write-ahead log are overwritten while it is written",
+        short: false,
+        run: |options| changed(options, "-wal", |file| overwrite(file, 0, 100)),
+    },
+    Case {
+        name: "file: index of the log overwritten",
+        done: "all of the shared index of the log is overwritten while it is used",
+        short: false,
+        run: index_overwritten,
+    },
+    Case {
+        name: "file: half of the log overwritten",
+        done: "the second half of the write-ahead log is overwritten while it is written; then `exoscope \
+               recover`",
+        short: false,
+        run: |_| inside("-wal"),
+    },
+    Case {
+        name: "file: middle overwritten",
+        done: "64 KiB in the middle of the file are overwritten while it is written; then `exoscope \
+               recover`",
+        short: false,
+        run: |_| inside(""),
     },
     Case {
         name: "file: inner page overwritten",
@@ -74,14 +97,39 @@ pub const CASES: &[Case] = &[
 /// Calls go on for so long after the fault.
 const SECONDS: u64 = 5;
 
-fn len(file: &File) -> u64 {
+/// Bytes of a page of a file.
+pub const PAGE: u64 = 8192;
+
+/// Bytes of a file.
+pub fn len(file: &File) -> u64 {
     file.metadata().expect("it is open").len()
 }
 
-fn beside(path: &Path, suffix: &str) -> PathBuf {
+/// A file that is there, to be damaged.
+pub fn opened(file: &Path) -> File {
+    let file = File::options().read(true).write(true).open(file);
+    file.expect("it is there")
+}
+
+/// Writes what no part of a file looks like.
+pub fn overwrite(file: &File, at: u64, bytes: u64) {
+    let nonsense = vec![0x5a; usize::try_from(bytes).expect("it fits memory")];
+    file.write_all_at(&nonsense, at).expect("root may");
+}
+
+/// The file beside a file whose name goes on with `suffix`.
+pub fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     name.into()
+}
+
+/// Lets some of what is written be in the file, and some in the log.
+fn checkpoint(file: &Path) {
+    let reader = Connection::open(file).expect("it is a database");
+    reader
+        .query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))
+        .expect("anybody may");
 }
 
 /// Something is done to the file or what is beside it, and another file takes its place.
@@ -90,14 +138,9 @@ fn replaced(done: impl FnOnce(&Path)) -> Account {
     let file = bench.file();
     let scene = Scene::begin(&file, &[], SECONDS);
     scene.has_rows();
-    // Some of it is in the file, and some in the log.
-    let reader = Connection::open(&file).expect("it is a database");
-    reader
-        .query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))
-        .expect("anybody may");
-    drop(reader);
+    checkpoint(&file);
     // The agent looks a few times a second.
-    std::thread::sleep(Duration::from_millis(800));
+    sleep(Duration::from_millis(800));
     let before = stored(&file).expect("it is readable");
     done(&file);
     let ended = Instant::now();
@@ -125,12 +168,48 @@ fn renamed(_: Options) -> Account {
 
 fn changed(_: Options, suffix: &str, change: impl FnOnce(&File)) -> Account {
     replaced(|file| {
-        let file = File::options()
-            .read(true)
-            .write(true)
-            .open(beside(file, suffix));
-        change(&file.expect("it is there"));
+        change(&opened(&beside(file, suffix)));
     })
+}
+
+/// SQLite finds that the index is none, and makes it anew.
+fn index_overwritten(_: Options) -> Account {
+    let bench = Bench::new();
+    let file = bench.file();
+    let scene = Scene::begin(&file, &[], SECONDS);
+    scene.has_rows();
+    let before = stored(&file).expect("it is readable");
+    let index = opened(&beside(&file, "-shm"));
+    let ended = Instant::now();
+    overwrite(&index, 0, len(&index));
+    let recovery = scene.recovery_ms(before, ended);
+    let left = scene.end();
+    left.agent_ended_with(0);
+    left.account(Some(recovery))
+}
+
+/// Bytes inside of the file or its log are overwritten, which is noticed when they are read.
+fn inside(suffix: &str) -> Account {
+    let bench = Bench::new();
+    let file = bench.file();
+    let scene = Scene::begin(&file, &[], SECONDS);
+    scene.has_rows();
+    sleep(Duration::from_millis(800));
+    checkpoint(&file);
+    sleep(Duration::from_millis(800));
+    let damaged = opened(&beside(&file, suffix));
+    let half = len(&damaged) / 2 / PAGE * PAGE;
+    match suffix {
+        "" => overwrite(&damaged, half, 8 * PAGE),
+        _ => overwrite(&damaged, half, half),
+    }
+    let left = scene.end();
+    let said = left.recover().join("\n");
+    assert!(said.contains("the file was damaged"), "{said}");
+    Account {
+        file: "another one, whole".to_owned(),
+        ..left.account(None)
+    }
 }
 
 fn inner_page(_: Options) -> Account {
@@ -139,16 +218,8 @@ fn inner_page(_: Options) -> Account {
     let scene = Scene::begin(&file, &[], 1);
     let left = scene.end();
     left.agent_ended_with(0);
-    let database = File::options()
-        .read(true)
-        .write(true)
-        .open(&file)
-        .expect("it is there");
-    let page = 8192;
-    let middle = len(&database) / page / 2 * page;
-    database
-        .write_all_at(&[0xa5; 8192], middle)
-        .expect("root may");
+    let database = opened(&file);
+    overwrite(&database, len(&database) / PAGE / 2 * PAGE, PAGE);
     left.recover();
     Account {
         file: "another one, whole".to_owned(),

@@ -7,6 +7,7 @@
 pub mod agent;
 pub mod around;
 pub mod file;
+pub mod found;
 pub mod fuse;
 pub mod memory;
 pub mod mounts;
@@ -52,6 +53,7 @@ pub fn cases() -> impl Iterator<Item = &'static Case> {
     let families = [
         store::CASES,
         file::CASES,
+        found::CASES,
         agent::CASES,
         memory::CASES,
         panics::CASES,

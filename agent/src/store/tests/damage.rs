@@ -5,6 +5,7 @@ use std::os::unix::fs::FileExt as _;
 
 use super::*;
 use crate::event::CallPolls;
+use crate::store::file::beside;
 use crate::store::recover::recover;
 use crate::store::replace::Wrong;
 
@@ -189,4 +190,109 @@ fn a_file_without_a_header_is_recovered() {
     file.write_all_at(&[0; 4096], 0).unwrap();
     recover(&path).unwrap();
     assert_eq!(is_explained(&path, BEFORE), 0);
+}
+
+/// A copy of a file that is written, and of its log, as a killed agent would leave them.
+fn left_behind(store: &Store) -> PathBuf {
+    let left = store.file_path().with_extension("left");
+    for suffix in ["", "-wal", "-shm"] {
+        let (from, to) = (beside(store.file_path(), suffix), beside(&left, suffix));
+        fs::copy(from, to).unwrap();
+    }
+    left
+}
+
+fn change_log(path: &Path, change: impl FnOnce(&File, u64)) {
+    let log = File::options()
+        .write(true)
+        .open(beside(path, "-wal"))
+        .unwrap();
+    change(&log, log.metadata().unwrap().len());
+}
+
+#[test]
+fn a_damaged_log_is_refused_and_recovered_page_by_page() {
+    type Damage = fn(&File, u64);
+    let damages: [(Damage, std::ops::Range<u64>); 3] = [
+        (|log, _| log.write_all_at(&[0x5a; 100], 0).unwrap(), 0..1),
+        (
+            |log, end| log.write_all_at(&[0x5a; 65536], end / 2).unwrap(),
+            0..BEFORE / 2,
+        ),
+        (
+            |log, end| log.write_all_at(&[0x5a; 64], end / 3).unwrap(),
+            0..BEFORE / 2,
+        ),
+    ];
+    let (_folder, path) = folder();
+    let whole = written(&path);
+    for (damage, lost) in damages {
+        let path = left_behind(&whole);
+        change_log(&path, damage);
+        let read = || ["", "-wal"].map(|suffix| fs::read(beside(&path, suffix)).unwrap());
+        let before = read();
+        let refused = Store::open(&path, info()).err().unwrap().to_string();
+        assert!(refused.contains("`exoscope recover "), "{refused}");
+        assert!(read() == before);
+        let said = recover(&path).unwrap();
+        assert!(said[0].contains("the file was damaged"), "{said:?}");
+        let missing = is_explained(&path, BEFORE);
+        assert!(lost.contains(&missing), "{missing} are lost");
+        assert!(recover(&path).unwrap().is_empty());
+        fs::remove_file(beside(&path, ".damaged")).unwrap();
+    }
+}
+
+#[test]
+fn the_end_of_a_log_may_be_cut_off() {
+    type Cut = fn(&File, u64);
+    let cuts: [Cut; 3] = [
+        |log, end| log.set_len(end - 5000).unwrap(),
+        |log, end| log.write_all_at(&[0; 9000], end - 9000).unwrap(),
+        |log, _| log.set_len(0).unwrap(),
+    ];
+    let (_folder, path) = folder();
+    let whole = store(&path);
+    for cut in cuts {
+        let path = left_behind(&whole);
+        change_log(&path, cut);
+        let mut store = store(&path);
+        write(&mut store, 1, AFTER);
+        store.finish(&end()).unwrap();
+        assert_eq!(rows(&path, "PRAGMA integrity_check"), ["ok"]);
+    }
+}
+
+#[test]
+fn a_log_may_hold_what_went_into_the_file_long_ago() {
+    let (_folder, path) = folder();
+    let mut store = written(&path);
+    for first in [1, 2] {
+        checkpoint(&store);
+        // It begins anew, and the rest is from before.
+        write(&mut store, first * BEFORE + 1, AFTER);
+        assert!(crate::store::log::is_sound(&path).unwrap());
+    }
+}
+
+#[test]
+fn what_is_not_ours_is_not_recovered() {
+    let (_folder, path) = folder();
+    let other = "CREATE TABLE other (a); INSERT INTO other VALUES (7);";
+    Connection::open(&path)
+        .unwrap()
+        .execute_batch(other)
+        .unwrap();
+    let text = path.with_extension("txt");
+    fs::write(
+        &text,
+        "SQLite format 3, in the words of somebody else".repeat(9),
+    )
+    .unwrap();
+    for path in [path, text] {
+        let before = fs::read(&path).unwrap();
+        let refused = recover(&path).unwrap_err().to_string();
+        assert!(refused.ends_with("it is no exoscope file"), "{refused}");
+        assert!(fs::read(&path).unwrap() == before);
+    }
 }
