@@ -232,8 +232,23 @@ fn open(file: &Path) -> rusqlite::Result<Connection> {
 
 /// Calls that are rows of a file by now; `None` where it can't be read just now.
 pub fn stored(file: &Path) -> Option<u64> {
+    number(
+        file,
+        "SELECT coalesce(sum(calls_stored), 0) FROM completeness",
+    )
+}
+
+/// Calls that are rows of a file by now, or lost from it; `None` where it can't be read just now.
+pub fn accounted(file: &Path) -> Option<u64> {
+    number(
+        file,
+        "SELECT coalesce(sum(calls_stored), 0)
+           + (SELECT coalesce(sum(calls), 0) FROM lost_calls) FROM completeness",
+    )
+}
+
+fn number(file: &Path, sql: &str) -> Option<u64> {
     let connection = Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY).ok()?;
-    let sql = "SELECT coalesce(sum(calls_stored), 0) FROM completeness";
     let rows = connection.query_row(sql, [], |row| row.get::<_, i64>(0));
     rows.ok().and_then(|rows| u64::try_from(rows).ok())
 }
