@@ -104,7 +104,7 @@ impl Memory {
 /// # Safety
 /// The offset is that of a member of this type.
 #[inline(always)]
-unsafe fn load<T>(structure: *const u8, offset: usize) -> T {
+pub unsafe fn load<T>(structure: *const u8, offset: usize) -> T {
     // SAFETY: the caller's promise; volatile, because the kernel changes it at any time.
     unsafe { structure.wrapping_add(offset).cast::<T>().read_volatile() }
 }

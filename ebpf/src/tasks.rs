@@ -14,6 +14,8 @@ use aya_ebpf::{
 };
 use exoscope_abi::task::{NAME_LEN, Offsets, SIGNAL, TASK, TaskRecord};
 
+use crate::kernel::load;
+
 /// Where the kernel keeps what the record holds.
 #[unsafe(no_mangle)]
 static TASK_OFFSETS: Offsets = Offsets {
@@ -64,14 +66,18 @@ pub extern "C" fn tasks(context: *const Context) -> i32 {
 fn fill(record: &mut MaybeUninit<TaskRecord>, task: *const u8, is_first: bool) {
     let record = record.as_mut_ptr();
     // SAFETY: the record has room for its time, for one word for each member after it, and for a
-    // name, and nothing else; the helper that reads the name checks the kernel's address.
+    // name, and nothing else; the verifier checks that members of these sizes lie in the thread, and the
+    // helper that reads the name checks the kernel's address.
     unsafe {
         (&raw mut (*record).at_ns).write(bpf_ktime_get_ns());
         let words = (&raw mut (*record).tid).cast::<u64>();
-        let mut index = 0;
+        let offsets = (&raw const TASK_OFFSETS.task).cast::<u32>();
+        // A thread's number is the only member of four bytes.
+        words.write(u64::from(load::<u32>(task, offset(offsets))));
+        let mut index = 1;
         while index < TASK.len() {
-            let offset = offset((&raw const TASK_OFFSETS.task).cast::<u32>().add(index));
-            words.add(index).write(read(task, offset));
+            let member = load::<u64>(task, offset(offsets.add(index)));
+            words.add(index).write(member);
             index += 1;
         }
         let signal = if is_first {

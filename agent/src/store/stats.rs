@@ -34,19 +34,17 @@ pub fn insert(
         Some(numbers) => numbers,
         None => Numbers::of(connection, &session.before)?,
     };
-    let mut steps = Vec::new();
     for sample in samples {
         numbers.sample += 1;
         insert_process(connection, session, numbers.sample, sample)?;
         insert_names(connection, session, numbers, &sample.threads)?;
-        steps.extend(sample.threads.iter().map(|step| (numbers, step)));
+        insert_steps(connection, numbers, &sample.threads)?;
         let mut end = connection
             .prepare_cached("UPDATE thread SET end_sample_id = ?2 WHERE thread_id = ?1")?;
         for thread in &sample.ended {
             end.execute(params![numbers.thread(*thread), numbers.sample])?;
         }
     }
-    insert_steps(connection, steps)?;
     Ok(Some(numbers))
 }
 
@@ -116,13 +114,11 @@ fn insert_names(
     Ok(())
 }
 
-/// Writes the steps of several samples, those of each thread together, as the table has them: it then looks
-/// for their place once.
-fn insert_steps(connection: &Connection, mut steps: Vec<(Numbers, &ThreadStep)>) -> Result<()> {
-    steps.sort_by_key(|(_, step)| step.number);
+/// Writes the steps of a sample.
+fn insert_steps(connection: &Connection, numbers: Numbers, steps: &[ThreadStep]) -> Result<()> {
     let mut insert =
         connection.prepare_cached("INSERT INTO thread_stat VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?;
-    for (numbers, step) in steps {
+    for step in steps {
         insert.execute([
             numbers.thread(step.number),
             numbers.sample,

@@ -307,7 +307,8 @@ CREATE TABLE thread (
   end_sample_id INTEGER            -- the first sample in which it was gone
 ) STRICT;
 
--- A thread that had run, or was new, when a sample was taken. Until its next row nothing changes.
+-- A thread that had run, or was new, when a sample was taken. Until its next row nothing changes. In the
+-- order in which rows come: where each thread had its own place, every sample would write to a page of each.
 CREATE TABLE thread_stat (
   thread_id INTEGER NOT NULL,
   sample_id INTEGER NOT NULL,
@@ -315,7 +316,7 @@ CREATE TABLE thread_stat (
   runqueue_ns INTEGER NOT NULL,
   voluntary_switches INTEGER NOT NULL,
   involuntary_switches INTEGER NOT NULL,
-  PRIMARY KEY (thread_id, sample_id)
+  PRIMARY KEY (sample_id, thread_id)
 ) STRICT, WITHOUT ROWID;
 
 -- What the agent did or met, in words.
