@@ -7,6 +7,7 @@ mod probes;
 use std::panic::{self, AssertUnwindSafe, catch_unwind};
 use std::process::Command;
 use std::sync::Mutex;
+use std::task::{Context, Waker};
 
 use exoscope::instrument;
 use exoscope_abi::Outcome;
@@ -113,6 +114,42 @@ fn panics_in_destructors_are_told_too() {
         says("first".into());
     });
     assert_eq!(told, [one("says", "first"), one("says", "second")].concat());
+}
+
+#[test]
+fn a_future_that_is_dropped_while_the_thread_unwinds_is_cancelled() {
+    #[instrument]
+    async fn waits() {
+        std::future::pending::<()>().await;
+    }
+    fn falls_beside_it() {
+        let mut future = Box::pin(waits());
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(future.as_mut().poll(&mut context).is_pending());
+        panic!("beside it");
+    }
+    fn falls_in_a_call() {
+        exoscope::call!("outer", { falls_beside_it() });
+    }
+    let _alone = HOOK.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    for (outer, run) in [
+        (1, falls_in_a_call as fn()),
+        // Without a parent, which is 0.
+        (0, falls_beside_it),
+    ] {
+        let (fired, _) = watch(|| catch_unwind(run));
+        let of_waits: Vec<_> = fired
+            .iter()
+            .filter(|fired| fired.name() == "waits")
+            .collect();
+        let [entry, exit] = of_waits[..] else {
+            panic!("it begins and ends: {of_waits:#?}")
+        };
+        assert_eq!(exit.outcome(), Some(Outcome::Cancelled));
+        assert_eq!(exit.parent(), entry.parent());
+        let ends_of_all = fired.iter().filter_map(Fired::outcome).count();
+        assert_eq!(ends_of_all, 1 + outer);
+    }
 }
 
 #[test]
