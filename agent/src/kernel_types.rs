@@ -14,8 +14,10 @@ const MAGIC: u16 = 0xeb9f;
 const TYPE_LEN: usize = 12;
 /// Bytes of a member of a structure.
 const MEMBER_LEN: usize = 12;
-/// Structures without a name, types behind names, and the like, inside each other at most.
+/// Types behind names, arrays of arrays, and the like, inside each other at most.
 const DEPTH: usize = 32;
+/// Structures without a name that are searched for one member, inside each other or not.
+const NAMELESS: usize = 1024;
 
 /// Kinds of types, as far as they are told apart.
 mod kind {
@@ -166,7 +168,9 @@ impl KernelTypes {
         let mut of = self.find(kind::STRUCT, structure).ok_or_else(missing)?;
         let mut bits = 0;
         for name in path.split('.') {
-            let (offset, of_type) = self.find_member(of, name, DEPTH).ok_or_else(missing)?;
+            let (offset, of_type) = self
+                .find_member(of, name, &mut { NAMELESS })
+                .ok_or_else(missing)?;
             bits += offset;
             of = self.bare(of_type).ok_or_else(missing)?;
         }
@@ -184,10 +188,11 @@ impl KernelTypes {
     }
 
     /// Bits from the beginning of the structure or union `of` to its member `name`, and the
-    /// member's type.
-    fn find_member(&self, of: u32, name: &str, depth: usize) -> Option<(u64, u32)> {
+    /// member's type. At most `left` structures are searched.
+    fn find_member(&self, of: u32, name: &str, left: &mut usize) -> Option<(u64, u32)> {
         let at = self.at(of)?;
-        if depth == 0 || !matches!(self.kind(of), Some(kind::STRUCT | kind::UNION)) {
+        *left = left.checked_sub(1)?;
+        if !matches!(self.kind(of), Some(kind::STRUCT | kind::UNION)) {
             return None;
         }
         let info = self.info(of)?;
@@ -204,7 +209,7 @@ impl KernelTypes {
             let offset = u64::from(offset);
             match self.name(own_name?)? {
                 [] => {
-                    let (within, found) = self.find_member(self.bare(of_type)?, name, depth - 1)?;
+                    let (within, found) = self.find_member(self.bare(of_type)?, name, left)?;
                     Some((offset + within, found))
                 }
                 own => (own == name.as_bytes()).then_some((offset, of_type)),

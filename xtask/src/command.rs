@@ -68,7 +68,7 @@ pub fn build_executable(command: &mut Command, name: &str) -> Result<PathBuf> {
 }
 
 /// The program of that name in cargo's messages, one JSON object a line.
-fn executable(messages: &str, name: &str) -> Option<PathBuf> {
+pub fn executable(messages: &str, name: &str) -> Option<PathBuf> {
     messages.lines().find_map(|message| {
         let message: serde_json::Value = serde_json::from_str(message).ok()?;
         let executable = Path::new(message.get("executable")?.as_str()?);

@@ -10,6 +10,7 @@
 //! | [`bench`] | what it costs, measured |
 //! | [`bench`] (`stress`) | many calls from everywhere at once, each accounted for |
 //! | [`faults`] | what becomes of calls, target and file when something goes wrong |
+//! | [`fuzz`] | what reads foreign bytes, given bytes that nobody vouches for |
 //!
 //! Everything that a command says goes to standard error, but for results.
 
@@ -19,6 +20,7 @@ mod build;
 mod command;
 mod demo;
 mod faults;
+mod fuzz;
 mod h2load;
 mod needs;
 mod service;
@@ -62,6 +64,9 @@ enum Task {
     Stress(bench::StressArgs),
     /// Let everything go wrong that can, and print what became of calls, target and file. Needs root.
     Faults(faults::Args),
+    /// Let libFuzzer make up bytes for everything that reads foreign ones: binaries, rings, the spool,
+    /// files. Prints a table; ends with status 1 where something panics, hangs or uses up memory.
+    Fuzz(fuzz::Args),
 }
 
 fn main() -> ExitCode {
@@ -74,6 +79,7 @@ fn main() -> ExitCode {
         Task::Bench(args) => bench::bench(&args).map(|()| ExitCode::SUCCESS),
         Task::Stress(args) => bench::stress(&args).map(|()| ExitCode::SUCCESS),
         Task::Faults(args) => faults::faults(&args).map(|()| ExitCode::SUCCESS),
+        Task::Fuzz(args) => fuzz::fuzz(&args),
     };
     result.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");

@@ -53,6 +53,12 @@ pub const NEEDS: &[Need] = &[
         is_here: || on_path("h2load"),
     },
     Need {
+        what: "a C++ compiler for the fuzzer",
+        purpose: Purpose::Test,
+        packages: &["g++"],
+        is_here: || on_path("c++"),
+    },
+    Need {
         what: "the linker lld",
         purpose: Purpose::Test,
         packages: &["lld"],

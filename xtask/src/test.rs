@@ -43,7 +43,7 @@ pub fn test() -> Result<ExitCode> {
 fn steps() -> Vec<Step> {
     let formats = formats().into_iter();
     let steps = formats.chain(lints()).chain(other_machine()).chain(tests());
-    steps.chain([swap(), demo()]).collect()
+    steps.chain([fuzz(), swap(), demo()]).collect()
 }
 
 /// The library for 64-bit ARM, where the compiler has a standard library for it. It is compiled, not run.
@@ -75,6 +75,17 @@ fn has_target(target: &str) -> bool {
     };
     let folder = String::from_utf8_lossy(&output.stdout);
     output.status.success() && Path::new(folder.trim()).is_dir()
+}
+
+/// Readers of foreign bytes, for a second or two each.
+fn fuzz() -> Step {
+    let mut command = cargo();
+    command.args(["run", "--quiet", "--package=xtask", "--", "fuzz", "--brief"]);
+    command.args(["--seconds=1", "--seed=1"]);
+    Step {
+        name: "readers of foreign bytes",
+        command,
+    }
 }
 
 /// The attribute in published crates, those that take long left out.

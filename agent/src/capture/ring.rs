@@ -25,7 +25,7 @@ impl Ring {
     /// Maps the ring of each of `cpus` CPUs, of `size` bytes of data, from the array `map`.
     ///
     /// # Errors
-    /// Where the kernel refuses the mapping.
+    /// Where the kernel refuses the mapping, or no agent left the ring so.
     pub fn map_all(map: BorrowedFd<'_>, size: u32, cpus: u32) -> io::Result<Vec<Self>> {
         (0..cpus).map(|cpu| Self::new(map, size, cpu)).collect()
     }
@@ -45,6 +45,10 @@ impl Ring {
         ring.taken = ring
             .word_at(std::mem::offset_of!(RingHead, taken))
             .load(Ordering::Relaxed);
+        if !ring.taken.is_multiple_of(LINE as u64) {
+            let what = "records of the ring were taken up to the midst of a line";
+            return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+        }
         ring.given_back = ring.taken;
         Ok(ring)
     }

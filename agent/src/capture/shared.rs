@@ -294,7 +294,7 @@ impl Totals {
         Some(FunctionCounts {
             function: function as u32,
             calls: if self.exits_only {
-                histogram.iter().sum()
+                histogram.iter().copied().fold(0, u64::wrapping_add)
             } else {
                 calls
             },

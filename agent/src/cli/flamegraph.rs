@@ -13,7 +13,7 @@ use crate::query::rows::FunctionRow;
 use crate::query::tree::Figure;
 use crate::query::{Database, open_readonly};
 use crate::report::cut_stacks;
-use crate::report::human::{counted, duration, printable, share};
+use crate::report::human::{counted, duration, printable, share, total};
 
 /// Options of `exoscope flamegraph`.
 #[derive(Debug, Parser)]
@@ -152,7 +152,7 @@ pub fn flamegraph(args: &Args) -> Result<ExitCode> {
 /// How many calls there are, and of how many the CPU time is known.
 fn calls(database: &Database) -> Result<(i64, i64)> {
     let functions = database.functions()?;
-    let sum = |column: fn(&FunctionRow) -> i64| functions.iter().map(column).sum();
+    let sum = |column: fn(&FunctionRow) -> i64| total(functions.iter().map(column));
     Ok((sum(|row| row.calls), sum(|row| row.cpu_calls)))
 }
 

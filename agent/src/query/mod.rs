@@ -21,7 +21,7 @@ use anyhow::{Context as _, Error, Result, anyhow, bail};
 use rusqlite::{Connection, ErrorCode, OpenFlags, Params, Row};
 
 use crate::store::file::{check_version, damage};
-use crate::store::schema::APPLICATION_ID;
+use crate::store::schema::{self, APPLICATION_ID};
 use filter::CallFilter;
 use rows::{
     CallRow, CompletenessRow, DiedRow, ErrorRow, InFlightRow, LossRow, LostCallsRow, PollsRow,
@@ -61,7 +61,9 @@ pub fn open_readonly(path: &Path) -> Result<Database> {
     let version = connection
         .pragma_query_value(None, "user_version", |row| row.get(0))
         .map_err(|error| explain(&path, error))?;
-    check_version(version).with_context(|| format!("can't read '{shown}'"))?;
+    check_version(version)
+        .and_then(|()| schema::check(&connection))
+        .with_context(|| format!("can't read '{shown}'"))?;
     Ok(Database { connection, path })
 }
 

@@ -220,7 +220,7 @@ fn of_losses(losses: &LossRow) -> Vec<Finding> {
     let calls = |number| counted(number, "call", "calls");
     const MORE_ROOM: &str = "give the spool more room with --spool-size, or another disk with --spool-dir, or capture less: \
          fewer functions with --functions and --exclude, or --capture exits";
-    let messages = losses.lost_detail + losses.lost_panics;
+    let messages = losses.lost_detail.saturating_add(losses.lost_panics);
     let findings = [
         (losses.only_counted, {
             let were = counted(losses.only_counted, "call was", "calls were");

@@ -23,6 +23,11 @@ pub fn duration(ns: i64) -> String {
     }
 }
 
+/// The sum of numbers that a file holds, which may be too large for one.
+pub fn total(numbers: impl Iterator<Item = i64>) -> i64 {
+    numbers.fold(0, i64::saturating_add)
+}
+
 /// As [`duration`]; `-` where there is none.
 pub fn maybe_duration(ns: Option<i64>) -> String {
     ns.map_or_else(|| "-".to_owned(), duration)

@@ -47,7 +47,7 @@ pub fn print_died(
         table.push(cells, out)?;
     }
     table.print(out)?;
-    let more = all - died.len() as i64;
+    let more = all.saturating_sub(died.len() as i64);
     if more > 0 {
         writeln!(
             out,

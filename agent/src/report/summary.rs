@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use serde::Serialize;
 
-use super::human::{count, counted, duration, faults, maybe_duration, printable, share};
+use super::human::{count, counted, duration, faults, maybe_duration, printable, share, total};
 use super::table::{Layout, Table};
 use super::{process, terminal_width, write_json};
 use crate::query::rows::{
@@ -74,7 +74,7 @@ pub fn report(args: &ReportArgs, out: &mut dyn Write) -> Result<()> {
 impl Summary {
     fn of(database: &Database) -> Result<Self> {
         let completeness = database.completeness()?;
-        let sum = |column: fn(&CompletenessRow) -> i64| completeness.iter().map(column).sum();
+        let sum = |column: fn(&CompletenessRow) -> i64| total(completeness.iter().map(column));
         let calls_missing = sum(|row| row.calls_missing);
         let (target_died, calls_died) = database.died(process::LISTED)?;
         Ok(Self {
@@ -370,7 +370,7 @@ fn session_line(session: &SessionRow) -> String {
     let calls = counted(session.calls, "call", "calls");
     let lasted = session
         .ended_unix_ns
-        .map(|ended| ended - session.started_unix_ns);
+        .map(|ended| ended.saturating_sub(session.started_unix_ns));
     let rate = lasted.filter(|ns| *ns > 0).map_or_else(String::new, |ns| {
         let rate = session.calls as f64 * 1e9 / ns as f64;
         format!(" in {}, {}/s", duration(ns), count(rate.round() as i64))

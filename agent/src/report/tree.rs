@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use serde::Serialize;
 
-use super::human::{count, duration, printable};
+use super::human::{count, duration, printable, total};
 use super::table::{Layout, Table};
 use super::{terminal_width, write_json};
 use crate::query::open_readonly;
@@ -41,7 +41,7 @@ struct Tree {
 /// Where the file can't be read or `out` can't be written.
 pub fn tree(args: &TreeArgs, out: &mut dyn Write) -> Result<()> {
     let mut roots = open_readonly(&args.file)?.tree()?;
-    let all: i64 = roots.iter().map(|root| root.total_ns).sum();
+    let all = total(roots.iter().map(|root| root.total_ns));
     let least = (all as f64 * args.min_percent / 100.0) as i64;
     prune(&mut roots, args.depth.unwrap_or(usize::MAX), least);
     let mut out = BufWriter::new(out);

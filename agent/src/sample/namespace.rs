@@ -5,10 +5,11 @@ use std::os::fd::AsFd as _;
 use std::os::linux::fs::MetadataExt as _;
 
 use anyhow::{Context as _, Result};
-use procfs::process::Process;
+use procfs::FromRead as _;
+use procfs::process::{Process, Status};
 
 use crate::attach::iterator::TaskIterator;
-use crate::target::process::Target;
+use crate::target::process::{Target, text};
 
 /// A process, apart from all others of the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +32,8 @@ impl Identity {
         let namespace =
             std::fs::metadata(&link).with_context(|| format!("can't read the link {link}"))?;
         let number = i32::try_from(pid)?;
-        let status = Process::new(number).and_then(|process| process.status());
+        let status = Process::new(number).and_then(|process| text(&process, "status"));
+        let status = status.and_then(|status| Status::from_read(status.as_bytes()));
         let status = status.with_context(|| format!("can't read the status of process {pid}"))?;
         let innermost = status
             .nspid
@@ -68,6 +70,9 @@ fn device(number: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read as _;
+    use std::process::{Command, Stdio};
+
     use super::*;
 
     #[test]
@@ -76,6 +81,33 @@ mod tests {
         // A test runs in a thread that is not the first.
         let number = machine_number(&target).expect("the kernel tells (this test needs root)");
         assert_eq!(number, u64::from(std::process::id()));
+    }
+
+    #[test]
+    fn a_process_may_have_any_name() {
+        let script = "printf 'gr\\374n' > /proc/self/comm; echo; read end";
+        let mut named = Command::new("sh")
+            .args(["-c", script])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = [0];
+        named
+            .stdout
+            .as_mut()
+            .unwrap()
+            .read_exact(&mut line)
+            .unwrap();
+        let name = std::fs::read(format!("/proc/{}/comm", named.id())).unwrap();
+        let identity = Identity::of(named.id());
+        drop(named.stdin.take());
+        named.wait().unwrap();
+        assert_eq!(name, b"gr\xfcn\n");
+        assert_eq!(
+            identity.unwrap().inode,
+            Identity::of(std::process::id()).unwrap().inode
+        );
     }
 
     #[test]

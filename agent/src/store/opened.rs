@@ -53,7 +53,7 @@ impl Opened {
     /// A connection to a file of this version.
     ///
     /// # Errors
-    /// Where SQLite can't read or write the file.
+    /// Where its tables are not ours, or SQLite can't read or write the file.
     pub fn new(claim: &Arc<Claim>) -> Result<Self> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let mut connection = Connection::open_with_flags(&claim.path, flags)?;
@@ -64,6 +64,10 @@ impl Opened {
         }
         // Before the log is switched on, so that the first bytes of the file itself say what it is.
         schema::migrate(&mut connection)?;
+        if !claim.created {
+            schema::check(&connection)?;
+            schema::check_no_triggers(&connection)?;
+        }
         connection.execute_batch(PRAGMAS)?;
         Ok(Self {
             connection,

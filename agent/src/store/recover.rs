@@ -31,6 +31,8 @@ struct Replayed {
     known: u64,
     /// What could not be read, in sentences.
     unreadable: Vec<String>,
+    /// Calls that the file can't hold as they are told, and why.
+    refused: Vec<(u64, String)>,
 }
 
 /// Gives an end to the sessions of a file that were cut short. Says what was done, a sentence for each
@@ -133,7 +135,7 @@ impl Store {
         for unreadable in &replayed.unreadable {
             events.push(AgentEvent::now(Level::Error, "lost", unreadable.clone()));
         }
-        self.record(&events, &[])?;
+        self.record(&events, &replayed.refused)?;
         // They are among those that are counted anew.
         self.memory.durations.written();
         complete_durations(&self.opened.connection)?;
@@ -183,10 +185,14 @@ impl Store {
             match reader.message() {
                 Ok(Some((number, message))) => {
                     let calls = message.calls();
-                    if self.write_message(number, &message)? {
-                        replayed.calls += calls;
-                    } else {
-                        replayed.known += calls;
+                    match self.write_message(number, &message) {
+                        Ok(true) => replayed.calls += calls,
+                        Ok(false) => replayed.known += calls,
+                        Err(error) if fault(&error) == Fault::Refused => {
+                            let why = format!("in the spool they make no sense: {error:#}");
+                            replayed.refused.push((calls, why));
+                        }
+                        Err(error) => return Err(error),
                     }
                 }
                 Ok(None) => return Ok(Ok(())),

@@ -12,11 +12,14 @@ use rusqlite::{Connection, ErrorCode, params};
 
 use super::file::DAMAGED;
 use super::opened::PAGE_BYTES;
+use super::schema::definitions;
 use super::{durations, log, opened, orphans};
 use crate::event::unix_ns;
 
-/// Queries that may fail before the rest of a table is given up.
-const FAILURES: u32 = 1_000_000;
+/// Queries that may fail, besides one for each row that is copied, until ranges are not halved any more.
+const FAILURES: usize = 10_000;
+/// As many at most.
+const MOST_FAILURES: usize = 1_000_000;
 /// Bytes of a SQLite file's header.
 const HEADER: usize = 100;
 
@@ -36,8 +39,13 @@ pub fn salvage(from: &Path, to: &Path) -> Result<u64> {
     let old = Connection::open(from)?;
     old.pragma_update(None, "cell_size_check", true)?;
     let transaction = new.transaction()?;
+    let right = definitions(&transaction)?;
+    let found = definitions(&old).unwrap_or_default();
     for table in tables(&transaction)? {
-        copy_table(&old, &transaction, &table)?;
+        // What has only the name of ours may never end.
+        if found.get(&table) == right.get(&table) {
+            copy_table(&old, &transaction, &table)?;
+        }
     }
     orphans::adopt(&transaction)?;
     let lost = correct_sums(&transaction)?;
@@ -98,7 +106,7 @@ fn copy_table(old: &Connection, new: &Connection, table: &str) -> Result<()> {
     let mut insert = new.prepare(&format!("INSERT OR IGNORE INTO {table} VALUES ({places})"))?;
     if new.prepare(&format!("SELECT rowid FROM {table}")).is_err() {
         // The rows before the damage.
-        let select = format!("SELECT 0, * FROM {table}");
+        let select = format!("SELECT row_number() OVER (), * FROM {table}");
         if let Ok(mut select) = old.prepare(&select) {
             copy_rows(select.query([]), &mut insert)?;
         }
@@ -116,43 +124,62 @@ fn copy_table(old: &Connection, new: &Connection, table: &str) -> Result<()> {
         return Ok(());
     };
     let mut ranges = vec![(first.unwrap_or(1), last)];
-    let mut failures = 0;
+    let (mut failures, mut rows) = (0, 0_usize);
     while let Some((low, high)) = ranges.pop() {
-        let (copied, whole) = copy_rows(select.query([low, high]), &mut insert)?;
+        let copied = copy_rows(select.query([low, high]), &mut insert)?;
+        rows = rows.saturating_add(copied.rows);
         // What was read before the damage is not read again.
-        let low = copied.map_or(Some(low), |copied| copied.checked_add(1));
-        let Some(low) = low.filter(|low| !whole && *low < high) else {
+        let low = copied.last.map_or(Some(low), |last| last.checked_add(1));
+        let Some(low) = low.filter(|low| !copied.whole && *low < high) else {
             continue;
         };
         failures += 1;
-        if failures < FAILURES {
-            let middle = low + (high - low) / 2;
-            ranges.extend([(middle + 1, high), (low, middle)]);
+        if failures < rows.saturating_add(FAILURES).min(MOST_FAILURES) {
+            let middle = low + (high.abs_diff(low) / 2).cast_signed();
+            // The upper half first: that finds the end of the damage before its inside.
+            ranges.extend([(low, middle), (middle + 1, high)]);
         }
     }
     Ok(())
 }
 
-/// Copies rows, whose first value is their number. Gives back that of the last one, and whether there
-/// was no damage.
+/// What was copied of some rows.
+#[derive(Default)]
+struct Copied {
+    rows: usize,
+    /// The number of the last one.
+    last: Option<i64>,
+    /// There was no damage.
+    whole: bool,
+}
+
+/// Copies rows, whose first value is their number.
 fn copy_rows(
     rows: rusqlite::Result<rusqlite::Rows<'_>>,
     insert: &mut rusqlite::Statement<'_>,
-) -> Result<(Option<i64>, bool)> {
-    let mut last = None;
+) -> Result<Copied> {
+    let mut copied = Copied::default();
     let Ok(mut rows) = rows else {
-        return Ok((last, false));
+        return Ok(copied);
     };
     let columns = insert.parameter_count();
     loop {
         let row = match rows.next() {
             Ok(Some(row)) => row,
-            Ok(None) => return Ok((last, true)),
-            Err(_) => return Ok((last, false)),
+            Ok(None) => {
+                copied.whole = true;
+                return Ok(copied);
+            }
+            Err(_) => return Ok(copied),
         };
+        let number = row.get(0).ok();
+        // Pages that lead to each other would go on for ever.
+        if number <= copied.last {
+            return Ok(copied);
+        }
         for column in 1..=columns {
             let Ok(value) = row.get_ref(column) else {
-                return Ok((last, false));
+                return Ok(copied);
             };
             insert.raw_bind_parameter(column, rusqlite::types::ToSqlOutput::Borrowed(value))?;
         }
@@ -161,7 +188,8 @@ fn copy_rows(
             Err(error) if error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) => {}
             inserted => drop(inserted?),
         }
-        last = row.get(0).ok();
+        copied.rows += 1;
+        copied.last = number;
     }
 }
 

@@ -7,7 +7,8 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
-use procfs::process::{MMPermissions, MMapPath, MemoryMap, Process};
+use procfs::process::{MMPermissions, MMapPath, MemoryMap, MemoryMaps, Process};
+use procfs::{FromRead as _, ProcResult};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::launch::End;
@@ -42,6 +43,17 @@ const PIDFD_GET_INFO: libc::c_ulong =
 
 /// Device and inode of a file: what it is, whatever its name.
 pub type FileId = (u64, u64);
+
+/// What the kernel says of a process in the file `name` of its folder. The target's own names stand in
+/// it, which need not be UTF-8: what is not is replaced.
+///
+/// # Errors
+/// Where the process has ended, or there is no right to look at it.
+pub fn text(process: &Process, name: &str) -> ProcResult<String> {
+    let mut bytes = Vec::new();
+    process.open_relative(name)?.read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
 
 /// A process that is looked at.
 pub struct Target {
@@ -215,10 +227,7 @@ impl Target {
     /// # Errors
     /// Where the process has ended, or there is no right to look at it.
     pub fn lines_of_code(&self) -> Result<String> {
-        let mut maps = String::new();
-        self.process
-            .open_relative("maps")?
-            .read_to_string(&mut maps)?;
+        let maps = text(&self.process, "maps")?;
         let is_code = |line: &&str| {
             let mut words = line.split_ascii_whitespace().skip(1);
             words.next().is_some_and(|access| access.contains('x')) && line.contains('/')
@@ -232,10 +241,7 @@ impl Target {
     /// # Errors
     /// Where the process has ended, or there is no right to look at it.
     pub fn bytes_of_libraries(&self) -> Result<Option<u64>> {
-        let mut status = String::new();
-        self.process
-            .open_relative("status")?
-            .read_to_string(&mut status)?;
+        let status = text(&self.process, "status")?;
         Ok(parse::keyed_kib(status.as_bytes(), "VmLib:"))
     }
 
@@ -262,7 +268,8 @@ impl Target {
     /// # Errors
     /// Where the process has ended, or there is no right to look at it.
     pub fn maps(&self) -> Result<Vec<MemoryMap>> {
-        match self.process.maps() {
+        let maps = text(&self.process, "maps");
+        match maps.and_then(|maps| MemoryMaps::from_read(maps.as_bytes())) {
             Ok(maps) => Ok(maps.0),
             Err(procfs::ProcError::PermissionDenied(_)) => bail!(self.refusal()),
             Err(_) if self.has_ended() => bail!("process {} has ended", self.pid),
@@ -336,5 +343,24 @@ impl Target {
             Some(libc::EPERM | libc::ESRCH | libc::ENOSYS) if read < 0 => Err(error),
             _ => Ok(None),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_mapped_files_are_any_bytes() {
+        let flags = rustix::fs::MemfdFlags::CLOEXEC;
+        let file = rustix::fs::memfd_create(c"gr\xfcn", flags).unwrap();
+        rustix::fs::ftruncate(&file, 4096).unwrap();
+        // SAFETY: nobody else knows the file.
+        let mapped = unsafe { memmap2::Mmap::map(&file) }.unwrap();
+        let target = Target::open(std::process::id()).unwrap();
+        let start = mapped.as_ptr() as u64;
+        let maps = target.maps().unwrap();
+        assert!(maps.iter().any(|map| map.address.0 == start));
+        assert!(target.lines_of_code().unwrap().contains("r-xp"));
     }
 }

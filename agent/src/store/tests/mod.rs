@@ -3,6 +3,7 @@
 mod damage;
 mod derived;
 mod file;
+mod forged;
 mod recovery;
 mod rows;
 mod stats;
