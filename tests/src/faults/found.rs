@@ -22,7 +22,7 @@ pub const CASES: &[Case] = &[
     Case {
         name: "found: header overwritten",
         done: "the first 100 bytes of a finished file were overwritten before the next session",
-        short: true,
+        short: false,
         run: |_| {
             found(Session::Finished, Harm::Some, |file| {
                 overwrite(&opened(file), 0, 100);
