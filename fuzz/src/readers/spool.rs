@@ -6,7 +6,7 @@ use std::sync::Arc;
 use exoscope_agent::spool::segment::Reader;
 use exoscope_agent::store::recover::recover;
 
-use super::database::{Cut, assert_sound};
+use super::database::{Cut, assert_readable, assert_sound};
 use crate::{pieces, scratch, seeds};
 
 /// A segment of the spool: as it is, and as the payloads of records whose checksums are right.
@@ -49,4 +49,5 @@ pub fn replay(bytes: &[u8]) {
     fs::write(cut.spool.segment(1), segment).expect("there is room");
     recover(&cut.path).expect("whatever a spool holds, its session gets an end");
     assert_sound(&cut.path);
+    assert_readable(&cut.path);
 }
