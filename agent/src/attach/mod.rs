@@ -250,6 +250,7 @@ impl BinaryPlan<'_> {
     /// The sites that are attached to: those of chosen functions, and those of no function.
     fn chosen(&self) -> Vec<Chosen<'_>> {
         let starts = self.started_at_entry();
+        let entered = self.semaphores_of_entries();
         let in_turns = self.in_turns();
         let sites = self.binary.sites.iter();
         let chosen = sites.filter_map(|site| {
@@ -261,6 +262,7 @@ impl BinaryPlan<'_> {
             };
             let semaphore = match (self.capture, site.probe) {
                 (Capture::Exits, Probe::Entry) => *starts.get(&site.function?)?,
+                (Capture::EmptyExits, Probe::Exit) => *entered.get(&site.function?)?,
                 _ => self.semaphore(site),
             };
             let flags = site.function.and_then(|function| in_turns.get(&function));
@@ -291,10 +293,20 @@ impl BinaryPlan<'_> {
                 | Probe::PollBegin
                 | Probe::PollEnd,
             )
-            | (Capture::Full, Probe::Entry) => site.detail_semaphore,
+            | (Capture::Full | Capture::EmptyFull, Probe::Entry) => site.detail_semaphore,
             (Capture::Exits, Probe::Exit) => site.start_semaphore,
             _ => 0,
         }
+    }
+
+    /// The semaphores of the functions' entries. Where one empty marker is to be timed, its place raises
+    /// that: it is not passed else, and the start is not wanted.
+    fn semaphores_of_entries(&self) -> HashMap<usize, u64> {
+        let sites = self.binary.sites.iter();
+        let entries = sites.filter(|site| site.probe == Probe::Entry);
+        entries
+            .filter_map(|site| Some((site.function?, site.detail_semaphore)))
+            .collect()
     }
 
     /// Functions that end in errors only, as the compiler found out, with their start's semaphore: in

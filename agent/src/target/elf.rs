@@ -307,7 +307,10 @@ impl<'a, R: ReadRef<'a>> Reader<'a, R> {
             let within = address.checked_sub(start)?;
             let fits = within.checked_add(len)? <= header.p_filesz(endian);
             let wanted = header.p_type(endian) == PT_LOAD && header.p_flags(endian).contains(flag);
-            (fits && wanted).then(|| header.p_offset(endian).checked_add(within))?
+            let offset = header.p_offset(endian).checked_add(within)?;
+            // A header may tell of more than there is.
+            let there = offset.checked_add(len)? <= self.data.len().ok()?;
+            (fits && wanted && there).then_some(offset)
         })
     }
 

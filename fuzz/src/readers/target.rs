@@ -28,6 +28,9 @@ pub fn elf(bytes: &[u8]) {
         assert_eq!(&bytes[marker..marker + MARKER.len()], MARKER);
         let known = |index| index < found.functions.len();
         assert!(site.function.is_none_or(known));
+        for semaphore in [site.start_semaphore, site.detail_semaphore] {
+            assert!(semaphore == 0 || semaphore as usize + 2 <= bytes.len());
+        }
     }
     for function in &found.functions {
         assert!(!function.path.is_empty() && !function.path.chars().any(char::is_control));
