@@ -119,15 +119,14 @@ impl<F: Function, P: Place> Turns<F, P> {
         if !SUPPORTED {
             return ENDED;
         }
-        // Most turns are those of calls at which nobody looks, so that is asked first.
-        if self.parent == PASSED {
-            return UNSEEN;
-        }
         if self.parent == 0 {
             self.parent = PASSED;
             if F::wanted() && seldom() {
                 return self.begin();
             }
+            return UNSEEN;
+        }
+        if self.parent == PASSED {
             return UNSEEN;
         }
         if self.parent == ENDED {
