@@ -197,8 +197,8 @@
 //! # Cost
 //!
 //! While nobody looks, a call costs less than 1 ns (measured on x86-64 for functions that return a number
-//! or a `Result`), and up to 2 ns where something else is busy on the same core; a future that is ready
-//! at once 1.5 ns, and each further poll less than 1 ns. A value that a function returns is made where the caller
+//! or a `Result`), and up to 2 ns where something else is busy on the same core; so does a future that is
+//! ready at once, and each poll. A value that a function returns is made where the caller
 //! wants it, as ever, and only moved while somebody looks at it.
 //!
 //! | a call of | takes |
