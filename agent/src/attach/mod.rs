@@ -302,6 +302,9 @@ impl BinaryPlan<'_> {
     /// The semaphores of the functions' entries. Where one empty marker is to be timed, its place raises
     /// that: it is not passed else, and the start is not wanted.
     fn semaphores_of_entries(&self) -> HashMap<usize, u64> {
+        if self.capture != Capture::EmptyExits {
+            return HashMap::new();
+        }
         let sites = self.binary.sites.iter();
         let entries = sites.filter(|site| site.probe == Probe::Entry);
         entries
