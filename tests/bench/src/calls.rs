@@ -1,17 +1,8 @@
-//! What one call costs: bare, detached, attached with nothing behind it, attached in full.
+//! What markers cost while nobody looks, and what is captured beside a call.
 
 use std::path::Path;
 
 use anyhow::{Result, bail};
-use exoscope_abi::Phase;
-use exoscope_agent::attach::call_stats::CallStats;
-use exoscope_agent::attach::sampling::Sampling;
-use exoscope_agent::attach::{Capture, MarkerByte};
-use exoscope_agent::preflight::self_test::SelfTest;
-use exoscope_agent::session::binaries::modules;
-use exoscope_agent::session::engine::{Attachment, Plan};
-use exoscope_agent::target::process::Target as Process;
-use exoscope_agent::target::select::Selection;
 
 use crate::figures::Report;
 use crate::target::{Agent, Target, pin};
@@ -26,35 +17,12 @@ const PAIRED_CALLS: u64 = 10_000;
 const DETACHED_CALLS: u64 = 400_000;
 const ATTACHED_CALLS: u64 = 20_000;
 
-/// One way of attaching.
-struct Mode {
-    name: &'static str,
-    floor: Capture,
-    options: &'static [&'static str],
-    byte: Option<MarkerByte>,
-    /// How many times its floor it may cost.
-    bound: f64,
-}
-
-/// Rounds of one mode: ns added per call by the floor and in full.
-#[derive(Default)]
-struct Rounds {
-    floor: Vec<f64>,
-    full: Vec<f64>,
-    ratio: Vec<f64>,
-}
-
-/// What the kernel can be asked about every call.
-const STATS: [&str; 5] = ["none", "cpu", "faults", "memory", "switches"];
-
-/// Measures everything about single calls.
+/// Measures calls of one thread, beside what [`attached`](crate::attached) tells.
 pub fn measure(args: &Args, report: &mut Report) -> Result<()> {
     pin(0, 0);
     let mut target = Target::start(&args.targets.join("ticks"), &[])?;
     target.pin(TARGET_CPU);
     detached(&mut target, args.rounds, report)?;
-    attached(&mut target, args, report)?;
-    stats(&mut target, args, report)?;
     extras(&mut target, args, report)?;
     footprint(&mut target, &args.exoscope, report)
 }
@@ -93,132 +61,6 @@ fn detached(target: &mut Target, rounds: usize, report: &mut Report) -> Result<(
         report.add_median(&format!("{name}, compiled in"), &with, "ns", None);
         let bound = if name.contains("two") { 4.0 } else { 2.0 };
         report.add_median(&format!("{name}, added"), &added, "ns", Some(bound));
-    }
-    Ok(())
-}
-
-fn attached(target: &mut Target, args: &Args, report: &mut Report) -> Result<()> {
-    let fast = SelfTest::of(&args.exoscope, false)?.fast();
-    let modes = [
-        Mode {
-            name: "full, fast",
-            floor: Capture::EmptyFull,
-            options: &["--markers", "fast", "--call-stats", "none"],
-            byte: fast,
-            bound: 1.35,
-        },
-        Mode {
-            name: "full with all stats, fast",
-            floor: Capture::EmptyFull,
-            options: &["--markers", "fast"],
-            byte: fast,
-            bound: 1.6,
-        },
-        Mode {
-            name: "exits, fast",
-            floor: Capture::EmptyExits,
-            options: &["--markers", "fast", "--capture", "exits"],
-            byte: fast,
-            bound: 1.4,
-        },
-        Mode {
-            name: "full, safe",
-            floor: Capture::EmptyFull,
-            options: &["--markers", "safe", "--call-stats", "none"],
-            byte: Some(MarkerByte::Safe),
-            bound: 1.35,
-        },
-        Mode {
-            name: "exits, safe",
-            floor: Capture::EmptyExits,
-            options: &["--markers", "safe", "--capture", "exits"],
-            byte: Some(MarkerByte::Safe),
-            bound: 1.4,
-        },
-    ];
-    let folder = tempfile::tempdir()?;
-    report.group("ns added per call, attached");
-    for mode in modes {
-        let Some(byte) = mode.byte else { continue };
-        let mut rounds = Rounds::default();
-        for round in 0..args.rounds {
-            let bare = target.shortest("bare", DETACHED_CALLS)?;
-            let floor = with_empty_programs(target, mode.floor, byte)? - bare;
-            let output = folder.path().join(format!("{}-{round}.db", mode.name));
-            let full = in_full(target, &args.exoscope, &output, mode.options, "marked")? - bare;
-            rounds.floor.push(floor);
-            rounds.full.push(full);
-            rounds.ratio.push(full / floor);
-        }
-        let name = mode.name;
-        report.add_median(
-            &format!("{name}: floor (empty programs)"),
-            &rounds.floor,
-            "ns",
-            None,
-        );
-        report.add_median(&format!("{name}: into SQLite"), &rounds.full, "ns", None);
-        report.add_median(
-            &format!("{name}: times the floor"),
-            &rounds.ratio,
-            "times",
-            Some(mode.bound),
-        );
-    }
-    Ok(())
-}
-
-/// Nanoseconds of a marked call with programs attached that do nothing.
-fn with_empty_programs(target: &mut Target, capture: Capture, byte: MarkerByte) -> Result<f64> {
-    let _attachment = attach_empty_programs(target.pid(), capture, byte)?;
-    std::thread::sleep(SETTLE);
-    target.shortest("marked", ATTACHED_CALLS)
-}
-
-/// Attaches programs to a process that do nothing.
-pub fn attach_empty_programs(pid: u32, capture: Capture, byte: MarkerByte) -> Result<Attachment> {
-    let process = Process::open(pid)?;
-    let modules = modules(&process)?;
-    let selection = Selection::default();
-    let plan = Plan {
-        target: &process,
-        selection: &selection,
-        capture,
-        fields: false,
-        polls: false,
-        byte,
-        ring_bytes: 0,
-        sampling: Sampling::default(),
-        spool_bytes: 0,
-        call_stats: CallStats::NONE,
-    };
-    let mut attachment = Attachment::load(&plan, &modules)?;
-    for module in &modules {
-        attachment.attach(&plan, module)?;
-    }
-    attachment.set_phase(Phase::Capturing)?;
-    Ok(attachment)
-}
-
-/// What each stat adds to a call, next to none of them in the same round.
-fn stats(target: &mut Target, args: &Args, report: &mut Report) -> Result<()> {
-    let folder = tempfile::tempdir()?;
-    let mut added = [const { Vec::new() }; STATS.len()];
-    for round in 0..args.rounds {
-        let mut without = 0.0;
-        for (stat, added) in STATS.iter().zip(&mut added) {
-            let output = folder.path().join(format!("{stat}-{round}.db"));
-            let options = ["--call-stats", stat];
-            let ns = in_full(target, &args.exoscope, &output, &options, "marked")?;
-            if *stat == STATS[0] {
-                without = ns;
-            }
-            added.push(ns - without);
-        }
-    }
-    report.group("ns that a stat adds to each call");
-    for (stat, added) in STATS.iter().zip(&added).skip(1) {
-        report.add_median(stat, added, "ns", None);
     }
     Ok(())
 }

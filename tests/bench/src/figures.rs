@@ -49,18 +49,14 @@ impl Report {
         unit: &'static str,
         bound: Option<f64>,
     ) {
-        let mut sorted = rounds.to_vec();
-        sorted.sort_by(f64::total_cmp);
-        let (Some(&least), Some(&most)) = (sorted.first(), sorted.last()) else {
-            return;
-        };
-        let value = sorted[sorted.len() / 2];
+        let least = rounds.iter().copied().reduce(f64::min);
+        let most = rounds.iter().copied().reduce(f64::max);
         self.push(Figure {
             name: name.to_owned(),
-            value,
+            value: median(rounds.to_vec()),
             unit,
             bound,
-            range: Some((least, most)),
+            range: least.zip(most),
         });
     }
 
@@ -110,6 +106,12 @@ impl Figure {
             .trim_end()
             .to_owned()
     }
+}
+
+/// The middle one of values; NaN where there are none.
+pub fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
 /// Three significant digits, without an exponent.

@@ -4,6 +4,7 @@
 //! Machines are noisy, so ratios are taken round by round, from neighbouring measurements, and the
 //! median of the ratios is quoted. Nothing here decides whether tests pass.
 
+mod attached;
 mod attaching;
 mod calls;
 mod figures;
@@ -13,6 +14,7 @@ mod stress;
 mod sustained;
 mod switches;
 mod target;
+mod twins;
 
 use std::path::PathBuf;
 use std::thread;
@@ -43,7 +45,7 @@ pub struct Args {
     /// What the random numbers of the stress begin with.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Only the groups whose name contains this: calls, attaching, sustained, stats, programs,
+    /// Only the groups whose name contains this: calls, attached, threads, attaching, sustained, stats, programs,
     /// slowdown, switches, bytes, reports; or stress, which is not measured unless it is named.
     #[arg(long, default_value = "")]
     only: String,
@@ -61,8 +63,10 @@ const SETTLE: Duration = Duration::from_millis(100);
 fn main() -> Result<()> {
     let args = Args::parse();
     let mut report = Report::default();
-    let groups: [(&str, Measure); 10] = [
+    let groups: [(&str, Measure); 12] = [
         ("calls", calls::measure),
+        ("attached", attached::one_thread),
+        ("threads", attached::threads),
         ("attaching", attaching::measure),
         ("sustained", sustained::measure),
         ("stats", stats::measure),

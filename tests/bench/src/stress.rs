@@ -11,9 +11,9 @@ use rusqlite::Connection;
 use serde::Deserialize;
 
 use crate::Args;
-use crate::calls::attach_empty_programs;
 use crate::figures::Report;
 use crate::target::{Agent, Target};
+use crate::twins::attach_empty_programs;
 
 /// The loads, and what the predecessor's own tests wrote down of them.
 const LOADS: [(&str, &str); 6] = [

@@ -6,6 +6,7 @@
 //! |---|---|
 //! | `time FUNCTION CALLS` | `ns_per_call 2.31`: median of [`ROUNDS`] rounds of CALLS calls |
 //! | `pair BARE MARKED CALLS` | `ns_bare 2.31 ns_marked 3.35 ns_added 1.02`: medians of [`PAIRS`] pairs of CALLS calls of each, in turn |
+//! | `crowd FUNCTION CALLS THREADS` | `cpu_ns_per_call 2.31`: CPU time of THREADS threads that each make CALLS calls at once |
 //! | `call FUNCTION CALLS` | `calls CALLS`, once they are made |
 //! | `rss` | `rss_bytes N` |
 //! | `threads` | `threads N` |
@@ -14,7 +15,7 @@
 //! | `quit` | none: the process ends, as it does at the end of its input |
 //! | anything else | `error …` |
 //!
-//! No command allocates, so that two readings of `allocs` differ by what the markers allocated.
+//! No command but `crowd` allocates, so that two readings of `allocs` differ by what the markers allocated.
 
 mod allocations;
 mod functions;
@@ -22,6 +23,8 @@ mod process;
 
 use std::fmt;
 use std::io::{self, BufRead, Write};
+use std::sync::Barrier;
+use std::thread;
 use std::time::Instant;
 
 /// Rounds of one `time`.
@@ -40,6 +43,7 @@ struct Pair {
 /// What one command is answered with.
 enum Answer {
     NsPerCall(f64),
+    CpuNsPerCall(f64),
     Pair(Pair),
     Calls(u64),
     Number(&'static str, u64),
@@ -50,6 +54,7 @@ impl fmt::Display for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NsPerCall(ns) => write!(f, "ns_per_call {ns:.3}"),
+            Self::CpuNsPerCall(ns) => write!(f, "cpu_ns_per_call {ns:.3}"),
             Self::Pair(Pair {
                 bare,
                 marked,
@@ -77,6 +82,18 @@ fn answer(line: &str) -> Option<Answer> {
                 None => UNKNOWN,
             })
         }
+        Some("crowd") => {
+            let (function, calls) = (words.next(), words.next());
+            let threads = words.next().and_then(|word| word.parse().ok());
+            let Some(threads) = threads.filter(|threads| *threads > 0) else {
+                return Some(Answer::Error(
+                    "the number of threads must be a whole number above 0",
+                ));
+            };
+            with_function(function.into_iter().chain(calls), |run, calls| {
+                Answer::CpuNsPerCall(crowd(run, calls, threads))
+            })
+        }
         Some("call") => with_function(words, |run, calls| {
             run(calls);
             Answer::Calls(calls)
@@ -87,7 +104,7 @@ fn answer(line: &str) -> Option<Answer> {
         Some("pid") => Answer::Number("pid", std::process::id().into()),
         Some("quit") => return None,
         _ => Answer::Error(
-            "unknown command, known are time, pair, call, rss, threads, allocs, pid, quit",
+            "unknown command, known are time, pair, crowd, call, rss, threads, allocs, pid, quit",
         ),
     })
 }
@@ -124,6 +141,23 @@ fn pair(bare: functions::Run, marked: functions::Run, calls: u64) -> Pair {
         marked: median(&mut pairs.map(|[_, marked]| marked)),
         added: median(&mut pairs.map(|[bare, marked]| marked - bare)),
     }
+}
+
+/// Nanoseconds of CPU time a call, of threads that call at once.
+fn crowd(run: functions::Run, calls: u64, threads: usize) -> f64 {
+    let begin = Barrier::new(threads);
+    let one = || {
+        begin.wait();
+        let before = process::thread_cpu_ns();
+        run(calls);
+        process::thread_cpu_ns() - before
+    };
+    let ns: u64 = thread::scope(|scope| {
+        let running: Vec<_> = (0..threads).map(|_| scope.spawn(one)).collect();
+        let times = running.into_iter().map(|thread| thread.join());
+        times.map(|ns| ns.expect("no function panics")).sum()
+    });
+    ns as f64 / (calls * threads as u64) as f64
 }
 
 /// Nanoseconds a call of one run.
@@ -166,6 +200,8 @@ mod tests {
         let pair = answer("pair bare marked 1000").unwrap().to_string();
         let words: Vec<_> = pair.split(' ').step_by(2).collect();
         assert_eq!(words, ["ns_bare", "ns_marked", "ns_added"]);
+        let crowd = answer("crowd bare 1000 3").unwrap().to_string();
+        assert!(crowd.starts_with("cpu_ns_per_call "), "{crowd}");
         assert!(answer("rss").unwrap().to_string().starts_with("rss_bytes "));
         assert!(answer("quit").is_none());
     }
@@ -180,6 +216,9 @@ mod tests {
             "time bare 0",
             "pair nothing marked 5",
             "pair bare 5",
+            "crowd bare 5",
+            "crowd bare 5 0",
+            "crowd nothing 5 2",
             "call bare many",
         ] {
             assert!(

@@ -1,4 +1,4 @@
-//! Figures of this process, read without allocating.
+//! Figures of this process and its threads, read without allocating.
 
 use std::fs::File;
 use std::io::Read;
@@ -12,6 +12,18 @@ pub fn rss_bytes() -> u64 {
 /// Threads, from `/proc/self/status`.
 pub fn threads() -> u64 {
     field("/proc/self/status", "Threads:").unwrap_or(0)
+}
+
+/// Nanoseconds that this thread has been on a CPU.
+pub fn thread_cpu_ns() -> u64 {
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: `time` is valid for writing.
+    let status = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
+    assert_eq!(status, 0, "every thread has this clock");
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
 
 /// The number after `name` at the begin of a line of a file below 8 KiB.
