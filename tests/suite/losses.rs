@@ -71,6 +71,48 @@ fn what_a_full_ring_loses_is_counted_exactly() {
 }
 
 #[test]
+fn calls_in_flight_beyond_the_room_for_them_are_counted_and_the_others_are_followed() {
+    const CALLS: i64 = 5_000;
+    let followed = |options: &[&str]| -> i64 {
+        let bench = Bench::new();
+        let binary = Build::release("storms").copy_to(bench.path());
+        let count = CALLS.to_string();
+        let mut target = Process::target(&binary, &["flight", "--count", &count]);
+        target.pauses_at("ready");
+        let agent = bench.attach(target.pid(), options);
+        target.go_on();
+        target.pauses_at("flying");
+        target.go_on();
+        assert_eq!(target.pauses_at("done")[0], r#"{"died":0}"#);
+        agent.signal(Signal::INT);
+        let end = agent.end();
+        target.ends_well();
+
+        let database = bench.database();
+        let stored = database.number("SELECT count(*) FROM calls WHERE outcome = 'ok'");
+        let missing = database.rows(
+            "SELECT calls_missing, coalesce(reason, '') FROM completeness
+             WHERE function LIKE '%::waits'",
+        );
+        let [row] = &missing[..] else {
+            panic!("not one function: {missing:?}")
+        };
+        let (lost, why) = (&row[0], &row[1]);
+        assert_eq!(*lost, (CALLS - stored).to_string());
+        let says = why.contains("the table of open calls was full (raise --open-calls)");
+        assert_eq!(says, stored < CALLS, "{why}");
+        let ends = "ends without a beginning: those calls began before the session, or had not been followed";
+        assert_eq!(why.contains(ends), stored < CALLS, "{why}");
+        let status = if stored < CALLS { 3 } else { 0 };
+        assert_eq!(end.status.code(), Some(status), "{:#?}", end.stderr);
+        stored
+    };
+    let few = followed(&["--open-calls", "1000"]);
+    assert!((1_000..CALLS).contains(&few), "{few}");
+    assert_eq!(followed(&["--open-calls", "5000"]), CALLS);
+}
+
+#[test]
 fn links_and_messages_of_panics_that_are_lost_are_counted() {
     let bench = Bench::new();
     let binary = Build::release("trees").copy_to(bench.path());

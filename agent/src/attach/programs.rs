@@ -46,7 +46,7 @@ impl Default for Settings {
             exits_only: false,
             polls: false,
             ring_bytes: DEFAULT_RING_BYTES,
-            table_buckets: table::DEFAULT_BUCKETS,
+            table_buckets: table::buckets_for(table::DEFAULT_OPEN_CALLS),
             sampling: Sampling::default(),
             call_stats: CallStats::NONE,
         }

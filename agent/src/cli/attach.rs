@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use clap::{Parser, ValueEnum};
+use exoscope_abi::table::{DEFAULT_OPEN_CALLS, MAX_OPEN_CALLS};
 
 use super::{LOST, Usage};
 use crate::attach::Capture;
@@ -91,6 +92,11 @@ pub struct CaptureArgs {
     /// Memory of all ring buffers together, for example 64MiB.
     #[arg(long, value_name = "BYTES", default_value_t = bytesize::ByteSize(DEFAULT_RING_BYTES))]
     ring_size: bytesize::ByteSize,
+    /// Calls in flight that are followed at once; whatever begins beyond is counted as lost. Room for
+    /// a thousand takes up to 300 kB of memory, with --call-stats none up to 180 kB.
+    #[arg(long, value_name = "CALLS", default_value_t = DEFAULT_OPEN_CALLS,
+          value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_OPEN_CALLS)))]
+    open_calls: u32,
     /// Disk space of the spool at most: files that hold calls while the database is slower than the
     /// target or can't be written. They are removed once their calls are in the database. From half of
     /// it on, calls of the busiest functions are counted and not recorded.
@@ -214,6 +220,7 @@ impl CaptureArgs {
             polls: self.polls,
             markers: self.markers,
             ring_bytes: self.ring_size.as_u64(),
+            open_calls: self.open_calls,
             sampling: Sampling {
                 hertz: self.sample.unwrap_or(0),
                 off_cpu: self.off_cpu,

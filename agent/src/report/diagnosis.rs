@@ -214,7 +214,8 @@ fn of_calls(completeness: &[CompletenessRow], live: bool) -> Finding {
 
 /// What the kernel could not hand on.
 fn of_losses(losses: &LossRow) -> Vec<Finding> {
-    const MORE_OPEN: &str = "choose fewer functions with --functions and --exclude, above all those that stay open for long";
+    const MORE_OPEN: &str = "make room for more with --open-calls, or choose fewer functions with --functions \
+         and --exclude, above all those that stay open for long";
     const NO_FIELDS: &str =
         "give the rings more room with --ring-size, or leave fields out with --no-fields";
     let calls = |number| counted(number, "call", "calls");
@@ -247,8 +248,13 @@ fn of_losses(losses: &LossRow) -> Vec<Finding> {
         }),
         (losses.unmatched, {
             let calls = calls(losses.unmatched);
+            let or = if losses.lost_table > 0 {
+                ", or had not been followed"
+            } else {
+                ""
+            };
             let found = format!(
-                "{calls} had begun before the session: their ends are in `unmatched_exits`"
+                "{calls} had begun before the session{or}: their ends are in `unmatched_exits`"
             );
             let remedy = "`exoscope run` sees a program from its first call";
             note("beginnings", found, Some(remedy))

@@ -469,7 +469,7 @@ fn each_loss_is_told_with_its_cause_and_what_to_change() {
             "lost     rings          5 records of calls found no room: calls ended faster than the agent read",
             "lost     open calls     1 call was not followed: too many were open at once",
             "note     ends           1 call has an end that was never seen, and the outcome `unfinished`",
-            "note     beginnings     2 calls had begun before the session: their ends are in `unmatched_exits`",
+            "note     beginnings     2 calls had begun before the session, or had not been followed: their ends are in `unmatched_exits`",
             "lost     messages       3 messages of errors found no room",
             "lost     fields         the fields of 4 calls found no room",
             "lost     store          9 calls lost within the agent: the spool was full",

@@ -59,6 +59,8 @@ pub struct Plan<'a> {
     pub byte: MarkerByte,
     /// Bytes of all rings.
     pub ring_bytes: u64,
+    /// Calls that find room in the table of open calls.
+    pub open_calls: u32,
     /// What is sampled.
     pub sampling: Sampling,
     /// Bytes of the spool at most.
@@ -83,6 +85,7 @@ pub struct Attachment {
     programs: Programs,
     links: Links,
     exits_only: bool,
+    table_buckets: u32,
     capacity: u32,
     functions: Vec<Function>,
     numbers: HashMap<(String, String, u32), u32>,
@@ -102,22 +105,24 @@ impl Attachment {
         let capacity = u32::try_from(known)
             .unwrap_or(u32::MAX)
             .saturating_add(SPARE_FUNCTIONS);
+        let table_buckets = table::buckets_for(plan.open_calls);
         let programs = Programs::load(&Settings {
             functions: capacity,
             exits_only: plan.capture.exits_only(),
             polls: plan.polls,
             ring_bytes: plan.ring_bytes,
+            table_buckets,
             sampling: plan.sampling,
             call_stats: match plan.capture {
                 Capture::Full => plan.call_stats,
                 _ => CallStats::NONE,
             },
-            ..Settings::default()
         })?;
         Ok(Self {
             programs,
             links: Links::default(),
             exits_only: plan.capture.exits_only(),
+            table_buckets,
             capacity,
             functions: Vec::new(),
             numbers: HashMap::new(),
@@ -154,7 +159,7 @@ impl Attachment {
     /// # Errors
     /// Where it can't be mapped.
     pub fn open_calls(&self) -> Result<OpenCalls> {
-        OpenCalls::new(self.programs.array("TABLE")?, table::DEFAULT_BUCKETS)
+        OpenCalls::new(self.programs.array("TABLE")?, self.table_buckets)
             .context("can't map the table of open calls")
     }
 
@@ -176,7 +181,7 @@ impl Attachment {
     fn shared(&mut self, with_polls: bool) -> Result<Shared> {
         let polls = if with_polls {
             let wakers = self.programs.take_hash_map("WAKERS")?;
-            let slots = table::DEFAULT_BUCKETS as usize * table::WAYS;
+            let slots = self.table_buckets as usize * table::WAYS;
             let polls = Polls::new(self.programs.array("POLLS")?, slots, wakers);
             Some(polls.context("can't map the polls of open calls")?)
         } else {

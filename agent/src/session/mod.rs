@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use clap::ValueEnum;
 use exoscope_abi::Phase;
+use exoscope_abi::table::DEFAULT_OPEN_CALLS;
 use serde::Serialize;
 
 use crate::attach::call_stats::CallStats;
@@ -71,6 +72,8 @@ pub struct Options {
     pub markers: Markers,
     /// Bytes of all rings.
     pub ring_bytes: u64,
+    /// Calls in flight that find room: with [`Capture::Full`] only.
+    pub open_calls: u32,
     /// What is sampled.
     pub sampling: Sampling,
     /// Folder of the spool, unless that is to be beside the file.
@@ -182,6 +185,7 @@ pub fn in_flight(target: &Target, duration: Duration) -> Result<Vec<(Function, O
         byte: marker_byte(Markers::Auto)?,
         // Only the table of open calls is read: what the rings lose is not missed.
         ring_bytes: 0,
+        open_calls: DEFAULT_OPEN_CALLS,
         sampling: Sampling::default(),
         spool_bytes: 0,
         call_stats: CallStats::NONE,
@@ -416,6 +420,7 @@ impl<'a> Session<'a> {
             polls: options.polls,
             byte,
             ring_bytes: options.ring_bytes,
+            open_calls: options.open_calls,
             sampling: options.sampling,
             spool_bytes: options.spool_bytes,
             call_stats: options.call_stats,

@@ -245,11 +245,12 @@ SELECT
     || CASE WHEN lost_ring > 0 THEN printf('; %,d %s lost: the ring was full (raise --ring-size)',
       lost_ring, iif(lost_ring = 1, 'record', 'records')) ELSE '' END
     || CASE WHEN lost_table > 0 THEN
-      printf('; %,d %s not followed: the table of open calls was full',
+      printf('; %,d %s not followed: the table of open calls was full (raise --open-calls)',
         lost_table, iif(lost_table = 1, 'call', 'calls')) ELSE '' END
     || CASE WHEN unmatched > 0 THEN
-      printf('; %,d %s without a beginning: %s began before the session', unmatched,
-        iif(unmatched = 1, 'end', 'ends'), iif(unmatched = 1, 'that call', 'those calls'))
+      printf('; %,d %s without a beginning: %s began before the session%s', unmatched,
+        iif(unmatched = 1, 'end', 'ends'), iif(unmatched = 1, 'that call', 'those calls'),
+        iif(lost_table > 0, ', or had not been followed', ''))
       ELSE '' END
     || CASE WHEN replaced > 0 THEN printf('; %,d %s never seen: stored as unfinished',
       replaced, iif(replaced = 1, 'end', 'ends')) ELSE '' END

@@ -9,8 +9,22 @@
 pub const WAYS: usize = 7;
 /// Buckets that are tried for one call, its home included.
 pub const PROBES: u32 = 8;
-/// Buckets of the table unless the agent is told otherwise: room for 229,376 open calls.
-pub const DEFAULT_BUCKETS: u32 = 1 << 15;
+/// Open calls that find room unless the agent is told otherwise.
+pub const DEFAULT_OPEN_CALLS: u32 = 180_000;
+
+/// The most that can be asked for: their table takes 1 GiB.
+pub const MAX_OPEN_CALLS: u32 = 10_000_000;
+
+/// Buckets of a table, a power of two, in which so many calls find room: at most four fifths of it are taken
+/// then, so that none finds its buckets full before.
+#[must_use]
+pub const fn buckets_for(open_calls: u32) -> u32 {
+    let slots = open_calls.div_ceil(4) * 5;
+    slots.div_ceil(WAYS as u32).next_power_of_two()
+}
+const _: () = assert!(buckets_for(1) == 1);
+const _: () = assert!(buckets_for(DEFAULT_OPEN_CALLS) == 1 << 15);
+const _: () = assert!(buckets_for(MAX_OPEN_CALLS) == 1 << 21);
 
 /// An open call, alone on its cache line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -112,6 +112,7 @@ pub fn attach_empty_programs(pid: u32, capture: Capture, byte: MarkerByte) -> Re
         polls: false,
         byte,
         ring_bytes: 0,
+        open_calls: 1,
         sampling: Sampling::default(),
         spool_bytes: 0,
         call_stats: CallStats::NONE,

@@ -193,8 +193,8 @@ fn completeness_compares_with_the_kernel_and_says_why() {
         .unwrap();
     store.finish(&end()).unwrap();
     let reason = "1,200 records lost: the ring was full (raise --ring-size); \
-                  3 calls not followed: the table of open calls was full; \
-                  1 end without a beginning: that call began before the session; \
+                  3 calls not followed: the table of open calls was full (raise --open-calls); \
+                  1 end without a beginning: that call began before the session, or had not been followed; \
                   2 ends never seen: stored as unfinished; 1 error message lost";
     assert_eq!(
         rows(&path, "SELECT * FROM completeness"),

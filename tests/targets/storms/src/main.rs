@@ -11,12 +11,16 @@
 //! | `fork` | a child by `fork` makes calls and exits with 0 | 1 before each child |
 //! | `clone` | the same by the bare system call `clone`, around the C library | 1 before each child |
 //! | `threads` | a thread makes calls and ends; up to 16 at a time | `CALLS` each |
+//! | `flight` | a future begins, and waits until all have begun and another line has come | 1 each |
 //! | `exec` | the process executes its own binary anew | `CALLS` before each |
 
+use std::future::poll_fn;
 use std::hint::black_box;
 use std::io::{self, Write as _};
 use std::os::unix::process::CommandExt as _;
+use std::pin::Pin;
 use std::process::{Command, ExitCode};
+use std::task::{Context, Poll, Waker};
 use std::thread;
 
 use truth::options::Options;
@@ -95,6 +99,41 @@ fn threads(count: u64, truth: &mut Truth) -> u64 {
     wrong
 }
 
+/// Waits once.
+#[exoscope::instrument]
+async fn waits(n: u64) -> u64 {
+    let mut polled = false;
+    poll_fn(|_| match std::mem::replace(&mut polled, true) {
+        true => Poll::Ready(()),
+        false => Poll::Pending,
+    })
+    .await;
+    n + 1
+}
+
+/// Has futures that are all in flight at once; gives back how many did not do what they should.
+fn flight(count: u64, truth: &mut Truth) -> u64 {
+    let mut futures: Vec<_> = (0..count).map(|n| Box::pin(waits(n))).collect();
+    let early = poll_all(&mut futures, |_| Poll::Pending);
+    gate::pause("flying");
+    let wrong = poll_all(&mut futures, |n| Poll::Ready(n + 1));
+    truth.add(path!("waits"), truth::Outcome::Ok, count);
+    early + wrong
+}
+
+/// Polls each once; gives back how many said something else than what is right for their number.
+fn poll_all(
+    futures: &mut [Pin<Box<impl Future<Output = u64>>>],
+    right: fn(u64) -> Poll<u64>,
+) -> u64 {
+    let mut context = Context::from_waker(Waker::noop());
+    let mut wrong = 0;
+    for (future, n) in futures.iter_mut().zip(0..) {
+        wrong += u64::from(future.as_mut().poll(&mut context) != right(n));
+    }
+    wrong
+}
+
 /// Makes calls and becomes the same program once more, `count` times.
 fn executes(count: u64, truth: &mut Truth) -> Result<(), String> {
     calls();
@@ -128,6 +167,7 @@ fn storm(mut options: Options) -> Result<(), String> {
         "fork" => children(count, fork, &mut truth),
         "clone" => children(count, clone, &mut truth),
         "threads" => threads(count, &mut truth),
+        "flight" => flight(count, &mut truth),
         "exec" => {
             executes(count, &mut truth)?;
             0
