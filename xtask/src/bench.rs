@@ -9,7 +9,7 @@ use crate::command::{build_executable, cargo, run};
 use crate::{build, workspace};
 
 /// The programs that are measured.
-const TARGETS: [&str; 4] = ["ticks", "many", "variants", "resources"];
+const TARGETS: [&str; 5] = ["ticks", "many", "variants", "resources", "storms"];
 /// The program that `cargo xtask stress` drives.
 const STRESS: [&str; 1] = ["stress"];
 

@@ -213,7 +213,7 @@ impl Consumer {
         };
         self.governor.finish(&counts, &mut batch);
         batch.counts = Some(counts);
-        for (slot, call) in self.shared.open_calls.slots() {
+        for (slot, call) in self.shared.open_calls.snapshot() {
             let call = ended(&call, outcome, end_ns);
             let polls = self.shared.polls.as_ref();
             let polls = polls.and_then(|polls| polls.ended(slot, call.id, end_ns));
@@ -235,8 +235,9 @@ impl Consumer {
             let counts = self.shared.totals.snapshot();
             self.tell_lost(&counts);
             self.governor.look(&counts, &mut self.batch);
-            let scan = || self.shared.open_calls.snapshot();
-            let open = self.looks.open(&counts, scan);
+            let mut looks = std::mem::take(&mut self.looks);
+            let open = looks.open(&counts, || self.scan());
+            self.looks = looks;
             (counts, open)
         });
         let drained = self.drain();
@@ -251,6 +252,17 @@ impl Consumer {
             self.batch.open = Some(open);
         }
         drained
+    }
+
+    /// The open calls, in no order. A large table takes so long that the rings would fill meanwhile, so they
+    /// are drained in between.
+    fn scan(&mut self) -> Vec<OpenCall> {
+        let mut open = Vec::new();
+        for part in self.shared.open_calls.parts() {
+            open.extend(self.shared.open_calls.slots(part).map(|(_, call)| call));
+            self.drain();
+        }
+        open
     }
 
     fn drain(&mut self) -> Drained {

@@ -1,6 +1,7 @@
 //! The arrays that the programs write and the agent maps: open calls and their polls, totals, losses.
 
 use std::io;
+use std::ops::Range;
 use std::os::fd::{AsRawFd as _, BorrowedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -75,6 +76,9 @@ pub struct OpenCalls {
     array: MappedArray<Bucket>,
 }
 
+/// Buckets of a part.
+const PART: usize = 1 << 13;
+
 /// Words of a bucket before its first call.
 const KEYS_AND_COUNT: usize = WAYS + 1;
 /// Words of a call in the table.
@@ -91,22 +95,27 @@ impl OpenCalls {
         })
     }
 
-    /// The calls that are open now, oldest first.
-    pub fn snapshot(&self) -> Vec<OpenCall> {
-        self.slots().into_iter().map(|(_, call)| call).collect()
-    }
-
-    /// As [`OpenCalls::snapshot`], each call with the number of its slot.
-    pub fn slots(&self) -> Vec<(usize, OpenCall)> {
-        let mut calls: Vec<(usize, OpenCall)> = (0..self.array.len)
-            .flat_map(|bucket| {
-                let words = self.array.words(bucket);
-                let call = move |way| Some((bucket * WAYS + way, read_call(words, way)?));
-                (0..WAYS).filter_map(call)
-            })
-            .collect();
+    /// The calls that are open now, oldest first, each with the number of its slot.
+    pub fn snapshot(&self) -> Vec<(usize, OpenCall)> {
+        let mut calls: Vec<(usize, OpenCall)> = self.slots(0..self.array.len).collect();
         calls.sort_unstable_by_key(|(_, call)| (call.start_ns, call.id));
         calls
+    }
+
+    /// The buckets, in parts that are read in some tenths of a millisecond each.
+    pub fn parts(&self) -> impl Iterator<Item = Range<usize>> + use<> {
+        let buckets = self.array.len;
+        let part = move |first: usize| first..(first + PART).min(buckets);
+        (0..buckets).step_by(PART).map(part)
+    }
+
+    /// The calls that are open in some buckets, each with the number of its slot.
+    pub fn slots(&self, buckets: Range<usize>) -> impl Iterator<Item = (usize, OpenCall)> {
+        buckets.flat_map(|bucket| {
+            let words = self.array.words(bucket);
+            let call = move |way| Some((bucket * WAYS + way, read_call(words, way)?));
+            (0..WAYS).filter_map(call)
+        })
     }
 }
 

@@ -202,7 +202,7 @@ pub fn in_flight(target: &Target, duration: Duration) -> Result<Vec<(Function, O
     let functions = attachment.functions();
     Ok(open
         .into_iter()
-        .filter_map(|call| {
+        .filter_map(|(_, call)| {
             let function = functions.get(call.function as usize)?.clone();
             let age = now.saturating_sub(call.start_ns);
             Some((function, call, age))

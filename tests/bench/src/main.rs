@@ -33,20 +33,22 @@ pub struct Args {
     /// The command `exoscope`, built for release.
     #[arg(long, value_name = "FILE")]
     exoscope: PathBuf,
-    /// Folder with the targets `ticks`, `many`, `variants`, `resources` and `stress`, built for release with `profile`.
+    /// Folder with the targets `ticks`, `many`, `variants`, `resources`, `storms` and `stress`, built for release with `profile`.
     #[arg(long, value_name = "DIR")]
     targets: PathBuf,
     /// Rounds of each measurement.
     #[arg(long, default_value_t = 7)]
     rounds: usize,
-    /// Seconds of the sustained run.
+    /// Seconds of the sustained run at a steady rate; those without a pause take twice as long, and the long one
+    /// twenty times.
     #[arg(long, default_value_t = 30)]
     seconds: u64,
     /// What the random numbers of the stress begin with.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Only the groups whose name contains this: calls, attached, threads, attaching, sustained, stats, programs,
-    /// slowdown, switches, bytes, reports; or stress, which is not measured unless it is named.
+    /// Only the groups whose name contains this: calls, attached, threads, attaching, sustained, many, stats,
+    /// programs, slowdown, switches, bytes, reports; or long and stress, which are not measured unless they
+    /// are named.
     #[arg(long, default_value = "")]
     only: String,
     /// Millions of calls in the file that reports are made of.
@@ -57,28 +59,33 @@ pub struct Args {
 /// Measures one group of figures.
 type Measure = fn(&Args, &mut Report) -> Result<()>;
 
+/// Groups that take so long that they are measured only where they are named.
+const ONLY_NAMED: [&str; 2] = ["long", "stress"];
+
 /// A moment for the machine to settle after attaching or detaching.
 const SETTLE: Duration = Duration::from_millis(100);
 
 fn main() -> Result<()> {
     let args = Args::parse();
     let mut report = Report::default();
-    let groups: [(&str, Measure); 12] = [
+    let groups: [(&str, Measure); 14] = [
         ("calls", calls::measure),
         ("attached", attached::one_thread),
         ("threads", attached::threads),
         ("attaching", attaching::measure),
         ("sustained", sustained::measure),
+        ("many", sustained::many),
         ("stats", stats::measure),
         ("programs", stats::programs),
         ("slowdown", stats::slowdown),
         ("switches", switches::measure),
         ("bytes", stored::bytes),
         ("reports", stored::reports),
+        ("long", sustained::long),
         ("stress", stress::measure),
     ];
     for (name, measure) in groups {
-        if name.contains(&args.only) && (name != "stress" || !args.only.is_empty()) {
+        if name.contains(&args.only) && !(args.only.is_empty() && ONLY_NAMED.contains(&name)) {
             eprintln!("measuring: {name}");
             // On a thread of its own: one that keeps itself on a CPU would keep the next one there.
             let group = || measure(&args, &mut report);
