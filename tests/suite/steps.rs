@@ -98,6 +98,10 @@ fn all_are_counted(database: &Database, truth: &Calls) {
         },
     );
     assert_eq!(totals.len(), truth.0.len(), "{totals:?}");
+    // Where this machine was too busy for the agent once more, the call around all others may have ended then.
+    let steps = steps(database);
+    let taken_again = steps.last().is_some_and(|(step, _)| *step > 0)
+        || steps.iter().filter(|(step, _)| *step == 0).count() > 1;
     for (function, (calls, err, only_counted, lost, ended), rows, told) in totals {
         let Outcomes { err: failed, .. } = truth.of(&function);
         let made = truth.of(&function).total();
@@ -105,9 +109,9 @@ fn all_are_counted(database: &Database, truth: &Calls) {
         assert_eq!(rows + only_counted + lost, made, "{function}");
         assert_eq!(told, only_counted, "{function}");
         assert_eq!(lost, 0, "{function}");
-        assert_eq!(
-            only_counted > 0,
-            function != "variants::rate::whole",
+        let whole = function == "variants::rate::whole";
+        assert!(
+            (only_counted > 0) != whole || whole && taken_again,
             "{function}"
         );
     }

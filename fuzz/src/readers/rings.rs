@@ -46,7 +46,7 @@ pub fn shared(bytes: &[u8]) {
     }
     let file = memory(data, TABLE);
     let calls = OpenCalls::new(file.as_fd(), 16).expect("it can be mapped");
-    assert!(calls.snapshot().is_sorted_by_key(|call| call.start_ns));
+    assert!(calls.snapshot().is_sorted_by_key(|(_, call)| call.start_ns));
     let totals = Totals::new(file.as_fd(), 5, 3, data.len().is_multiple_of(2));
     let totals = totals.expect("it can be mapped");
     totals.record(4, Recorded::Failures);
