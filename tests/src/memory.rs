@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use object::{Object as _, ObjectSection as _};
 
@@ -46,7 +46,7 @@ impl Traces {
             .collect();
         Self {
             changed_code: changed_code(&memory, &mappings, &bytes),
-            raised_semaphores: raised_semaphores(&memory, &mappings, &bytes, &path),
+            raised_semaphores: Semaphores::of(pid).raised(),
         }
     }
 }
@@ -93,27 +93,51 @@ fn changed_code(memory: &File, mappings: &[Mapping], bytes: &[u8]) -> usize {
     .sum()
 }
 
-fn raised_semaphores(memory: &File, mappings: &[Mapping], bytes: &[u8], path: &Path) -> usize {
-    let elf = object::File::parse(bytes).expect("the target's binary is an ELF file");
-    let section = elf.section_by_name(".probes");
-    let section = section.unwrap_or_else(|| panic!("{} has no semaphores", path.display()));
-    let (offset, len) = section
-        .file_range()
-        .expect("semaphores have their place in the file");
-    let holds = |mapping: &&Mapping| {
-        let size = mapping.end - mapping.start;
-        mapping.writable && (mapping.offset..mapping.offset + size).contains(&offset)
-    };
-    let mapping = mappings
-        .iter()
-        .find(holds)
-        .expect("semaphores are writable");
-    let mut found = vec![0; usize::try_from(len).expect("sections are small")];
-    memory
-        .read_exact_at(&mut found, mapping.start + offset - mapping.offset)
-        .expect("semaphores are readable");
-    found
-        .chunks_exact(2)
-        .filter(|semaphore| semaphore != &[0, 0])
-        .count()
+/// The semaphores of a process's executable, where they are in its memory.
+pub struct Semaphores {
+    memory: File,
+    address: u64,
+    len: usize,
+}
+
+impl Semaphores {
+    /// Finds them.
+    ///
+    /// # Panics
+    /// Where the process has ended.
+    pub fn of(pid: u32) -> Self {
+        let path = fs::read_link(format!("/proc/{pid}/exe")).expect("the target runs");
+        let bytes = fs::read(format!("/proc/{pid}/exe")).expect("the target runs");
+        let elf = object::File::parse(&*bytes).expect("the target's binary is an ELF file");
+        let section = elf.section_by_name(".probes");
+        let section = section.unwrap_or_else(|| panic!("{} has no semaphores", path.display()));
+        let (offset, len) = section
+            .file_range()
+            .expect("semaphores have their place in the file");
+        let holds = |mapping: &Mapping| {
+            let size = mapping.end - mapping.start;
+            mapping.writable
+                && mapping.file == path
+                && (mapping.offset..mapping.offset + size).contains(&offset)
+        };
+        let mapping = mappings(pid).into_iter().find(holds);
+        let mapping = mapping.expect("semaphores are writable");
+        Self {
+            memory: File::open(format!("/proc/{pid}/mem")).expect("the target runs"),
+            address: mapping.start + offset - mapping.offset,
+            len: usize::try_from(len).expect("sections are small"),
+        }
+    }
+
+    /// How many are not 0.
+    ///
+    /// # Panics
+    /// Where the process has ended.
+    pub fn raised(&self) -> usize {
+        let mut found = vec![0; self.len];
+        let read = self.memory.read_exact_at(&mut found, self.address);
+        read.expect("semaphores are readable");
+        let semaphores = found.chunks_exact(2);
+        semaphores.filter(|semaphore| semaphore != &[0, 0]).count()
+    }
 }

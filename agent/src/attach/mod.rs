@@ -2,8 +2,10 @@
 //!
 //! One `uprobe_multi` link per program and binary, whatever the number of sites: detaching a
 //! thousand single uprobes takes minutes, one link takes milliseconds. A link lives as long as its
-//! descriptor, so the kernel detaches everything even where the agent is killed.
+//! descriptor, so the kernel detaches everything even where the agent is killed; [`apart`] sees to it
+//! that this holds in the midst of attaching and detaching, too.
 
+pub mod apart;
 pub mod call_stats;
 pub mod iterator;
 mod log;
@@ -22,6 +24,7 @@ use exoscope_abi::figures::{IN_POLLS, NEVER};
 use exoscope_abi::probe::{MARKER_FIVE, MARKER_TEN, Probe};
 
 use crate::target::elf::{Binary, Site};
+use apart::apart;
 use programs::{Program, Programs};
 use sys::MultiTarget;
 
@@ -160,9 +163,15 @@ impl Links {
 
 impl Drop for Links {
     fn drop(&mut self) {
-        while let Some(link) = self.0.pop() {
-            drop(link);
+        if self.0.is_empty() {
+            return;
         }
+        // Where that is interrupted, what is left is dropped with the rest.
+        let _ = apart(|| {
+            while let Some(link) = self.0.pop() {
+                drop(link);
+            }
+        });
     }
 }
 
@@ -387,7 +396,9 @@ impl BinaryPlan<'_> {
             cookies: &cookies,
             pid: self.pid,
         };
-        match sys::create_uprobe_multi(programs.program(program), &target) {
+        let program = programs.program(program);
+        let created = apart(|| sys::create_uprobe_multi(program, &target));
+        match created.and_then(|created| created) {
             Ok(link) => Ok(Some(link)),
             Err(error) if ended(&error, self.pid) => Err(AttachError::Ended { pid: self.pid }),
             Err(reason) => Err(AttachError::Refused {

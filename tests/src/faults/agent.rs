@@ -17,17 +17,16 @@ use crate::build::{Build, exoscope};
 use crate::cgroup::Cgroup;
 use crate::database::Database;
 use crate::eventually;
-use crate::memory::Traces;
+use crate::memory::{Semaphores, Traces};
 use crate::process::{Process, Signal};
 
 /// The cases.
 pub const CASES: &[Case] = &[
     Case {
         name: "agent: SIGKILL",
-        done: "the agent is killed at random moments, also while it begins or ends; the next one, or \
-               `exoscope recover`, finishes the file. Made are the calls that were rows before. Killed \
-               in the midst of attaching or detaching, the kernel leaves marks, which the next session \
-               takes away",
+        done: "the agent is killed at random moments, also while it begins, attaches, detaches or ends; \
+               the next one, or `exoscope recover`, finishes the file. Made are the calls that were rows \
+               before. Nothing stays attached",
         short: true,
         run: killed,
     },
@@ -69,6 +68,8 @@ pub const CASES: &[Case] = &[
 const LONG: u64 = 3600;
 /// An agent is killed within this time of its start, or of attaching, or of the word to end.
 const KILLED_WITHIN_MS: u64 = 400;
+/// An agent is killed within this time of the moment that was waited for.
+const KILLED_AFTER_US: u64 = 300;
 
 /// The numbers of all calls that are rows.
 fn calls(file: &Path) -> HashSet<i64> {
@@ -90,9 +91,32 @@ pub fn is_detached(target: &Process) {
 /// When an agent is killed.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Moment {
+    /// At any time before it has attached, or soon after.
     Beginning,
+    /// Once it has begun to attach.
+    Attaching,
+    /// At any time after it has attached.
     Capturing,
+    /// Once it has begun to detach.
+    Detaching,
+    /// At any time after it was told to end.
     Ending,
+}
+
+impl Moment {
+    const ALL: [Self; 6] = [
+        Self::Beginning,
+        Self::Attaching,
+        Self::Capturing,
+        Self::Capturing,
+        Self::Detaching,
+        Self::Ending,
+    ];
+
+    /// The agent has attached before.
+    const fn is_late(self) -> bool {
+        !matches!(self, Self::Beginning | Self::Attaching)
+    }
 }
 
 /// Starts an agent, kills it at some moment, and gives back the calls that were rows before.
@@ -102,18 +126,33 @@ fn attach_and_kill(
     target: &Process,
     file: &Path,
 ) -> HashSet<i64> {
+    let semaphores = Semaphores::of(target.pid());
     let mut agent = Process::start(&mut attach_command(target.pid(), file, &[]));
-    if moment != Moment::Beginning {
+    if moment.is_late() {
         is_attached(&mut agent);
     }
-    sleep(Duration::from_millis(random.u64(0..KILLED_WITHIN_MS)));
+    if moment == Moment::Attaching {
+        while agent.runs() && semaphores.raised() == 0 {}
+    } else {
+        sleep(Duration::from_millis(random.u64(0..KILLED_WITHIN_MS)));
+    }
     let before = match moment {
-        Moment::Beginning => HashSet::new(),
+        Moment::Beginning | Moment::Attaching => HashSet::new(),
         _ => calls(file),
     };
-    if moment == Moment::Ending {
+    let attached = semaphores.raised();
+    if matches!(moment, Moment::Detaching | Moment::Ending) {
         agent.signal(Signal::INT);
-        sleep(Duration::from_micros(random.u64(0..100_000)));
+    }
+    match moment {
+        Moment::Detaching => while semaphores.raised() == attached {},
+        Moment::Ending => sleep(Duration::from_micros(random.u64(0..100_000))),
+        _ => (),
+    }
+    if matches!(moment, Moment::Attaching | Moment::Detaching) {
+        // A sleep would last longer.
+        let at = Instant::now() + Duration::from_micros(random.u64(0..KILLED_AFTER_US));
+        while Instant::now() < at {}
     }
     agent.signal(Signal::KILL);
     agent.end();
@@ -121,24 +160,17 @@ fn attach_and_kill(
 }
 
 fn killed(options: Options) -> Account {
-    use Moment::{Beginning, Capturing, Ending};
     let mut random = fastrand::Rng::with_seed(options.seed);
     let bench = Bench::new();
     let mut target = target(LONG);
     target.go_on();
     let mut sum = Account::default();
-    let mut traces = 0;
     for round in 0..options.count {
         let file = bench.path().join(format!("{round}.db"));
-        let moment = [Beginning, Capturing, Capturing, Ending][random.usize(0..4)];
+        let moment = Moment::ALL[random.usize(0..Moment::ALL.len())];
         let before = attach_and_kill(moment, &mut random, &target, &file);
-        if moment == Capturing {
-            is_detached(&target);
-        }
-        let attached = Traces::of(target.pid()) != Traces::NONE;
-        traces += u32::from(attached);
-        goes_on(&target, &file, attached || random.bool());
-        // Whatever the kernel could not take back, it has now.
+        is_detached(&target);
+        goes_on(&target, &file, random.bool());
         is_detached(&target);
         let after = calls(&file);
         sum.made += before.len() as u64;
@@ -148,7 +180,7 @@ fn killed(options: Options) -> Account {
         // Nothing may be left of log and spool.
         assert_eq!(fs::read_dir(bench.path()).expect("it is there").count(), 0);
     }
-    sum.target = format!("{}; {traces} times marked", runs(&mut target));
+    sum.target = runs(&mut target);
     sum.file = format!("whole, {} times", options.count);
     sum
 }
