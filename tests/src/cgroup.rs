@@ -116,12 +116,23 @@ impl Cgroup {
 
     /// `program` as a command, started in this group: all its memory is charged to it.
     pub fn command(&self, program: &Path) -> Command {
+        Self::command_in(&[self], program)
+    }
+
+    /// `program` as a command, started in several groups of different hierarchies.
+    pub fn command_in(groups: &[&Self], program: &Path) -> Command {
+        const JOIN: &str = r#"while [ "$1" != -- ]; do echo $$ > "$1" || exit; shift; done
+            shift; exec "$@""#;
         let mut command = Command::new("sh");
+        command.args(["-c", JOIN, "sh"]);
+        command.args(groups.iter().map(|group| group.members()));
+        command.arg("--").arg(program);
         command
-            .args(["-c", r#"echo $$ > "$0" && exec "$@""#])
-            .arg(self.members())
-            .arg(program);
-        command
+    }
+
+    /// Whether the kernel counts how long its processes wait for memory.
+    pub fn has_pressure(&self) -> bool {
+        self.0.join("memory.pressure").exists()
     }
 
     /// A group whose pressure is counted.

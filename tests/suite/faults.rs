@@ -39,6 +39,11 @@ fn every_call_is_explained_whatever_becomes_of_the_agent() {
 }
 
 #[test]
+fn every_call_is_explained_where_memory_is_scarce() {
+    family("memory: ");
+}
+
+#[test]
 fn every_call_is_explained_whatever_thread_of_the_agent_panics() {
     family("panic: ");
 }

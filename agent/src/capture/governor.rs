@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use exoscope_abi::totals::Recorded;
 
+use super::memory::Memory;
 use super::shared::Totals;
 use super::steps::{Pressure, Room, Step, Steps, busiest};
 use crate::event::{AgentEvent, Batch, CountedCalls, FunctionCounts, Level, unix_ns};
@@ -23,6 +24,9 @@ pub struct Governor {
     losing: u32,
     /// Something was lost at each of the last two looks, and no step was taken for it.
     rings_lose: bool,
+    memory: Memory,
+    /// Memory was scarce at the last look, and no step was taken for it.
+    memory_is_scarce: bool,
     /// Since when calls have been only counted.
     period: Option<Period>,
     /// Calls of each function that were only counted in periods that are over.
@@ -48,6 +52,8 @@ impl Governor {
             looks: [Vec::new(), Vec::new()],
             losing: 0,
             rings_lose: false,
+            memory: Memory::of_this_process(),
+            memory_is_scarce: false,
             period: None,
             told: HashMap::new(),
             notices,
@@ -66,6 +72,7 @@ impl Governor {
         };
         // A ring that was full once may have been so while the agent was stopped.
         self.rings_lose = self.losing >= 2;
+        self.memory_is_scarce = self.memory.is_scarce();
         self.looks.swap(0, 1);
         self.looks[1] = counts.to_vec();
         if let Some(period) = &mut self.period
@@ -83,7 +90,7 @@ impl Governor {
         let pressure = Pressure {
             room,
             rings_lose: std::mem::take(&mut self.rings_lose),
-            memory_is_scarce: false,
+            memory_is_scarce: std::mem::take(&mut self.memory_is_scarce) && room.spooled > 0,
         };
         let before = self.steps.step();
         if !self.steps.decide(pressure, Instant::now()) {

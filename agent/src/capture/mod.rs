@@ -13,6 +13,7 @@ mod expected;
 pub mod fields;
 pub mod governor;
 mod looks;
+pub mod memory;
 pub mod ring;
 pub mod shared;
 pub mod steps;

@@ -102,7 +102,7 @@ pub struct Pressure {
     pub room: Room,
     /// The rings have lost records for a while.
     pub rings_lose: bool,
-    /// The agent waits for memory, and has calls that wait for the file.
+    /// The agent waits for memory, and has calls in the spool.
     pub memory_is_scarce: bool,
 }
 

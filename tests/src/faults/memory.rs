@@ -10,11 +10,13 @@ use std::time::{Duration, Instant};
 
 use super::agent::is_detached;
 use super::scene::{RATE, Scene, account, attach_by, attach_command, recover, stored, target};
+use super::store::{LOST, lock};
 use super::{Account, Case, Options};
-use crate::agent::Bench;
+use crate::agent::{self, Bench};
 use crate::build::{Build, exoscope};
 use crate::cgroup::Cgroup;
-use crate::process::Process;
+use crate::database::Database;
+use crate::process::{Process, Signal};
 
 /// The cases.
 pub const CASES: &[Case] = &[
@@ -60,6 +62,13 @@ pub const CASES: &[Case] = &[
         done: "the same with a swap file",
         short: false,
         run: |options| agent_at(options, 100, true),
+    },
+    Case {
+        name: "memory: scarce",
+        done: "the file is locked, and another process of the agent's control group writes to more memory \
+               than there is, over and over, until calls are only counted: all wait for the swap file",
+        short: true,
+        run: scarce,
     },
     Case {
         name: "memory: target at 90 %",
@@ -117,7 +126,7 @@ impl Swap {
     fn on(folder: &Path) -> Result<Self, String> {
         let file = folder.join("swap");
         // Swapped to is only what has its place on the disk.
-        std::fs::write(&file, vec![0; 256 << 20]).expect("the folder is writable");
+        std::fs::write(&file, vec![0; 128 << 20]).expect("the folder is writable");
         run("chmod", Command::new("chmod").arg("600").arg(&file))?;
         run("mkswap", Command::new("mkswap").arg(&file))?;
         run("swapon", Command::new("swapon").arg(&file))?;
@@ -256,6 +265,69 @@ fn killed(scene: Scene, committed: u64, said: &str) -> Account {
         file: format!("{}; agent OOM-killed; {said}", whole.file),
         ..Account::default()
     }
+}
+
+/// Room beside what the agent needs, of which another process wants more.
+const ROOM: u64 = 24 << 20;
+/// What that process writes to, as `dd` takes it.
+const WRITTEN_TO: &str = "bs=64M";
+
+fn scarce(_: Options) -> Account {
+    const SECONDS: u64 = 4;
+    let bench = Bench::new();
+    let file = bench.file();
+    let memory = Memory::new(bench.path(), true);
+    // Version 2 has limit and pressure in one group, version 1 no pressure.
+    let pressure = (!memory.group.has_pressure()).then(Cgroup::with_pressure);
+    let groups: Vec<&Cgroup> = pressure.iter().chain([&memory.group]).collect();
+    let target = target(SECONDS);
+    let agent = attach_by(
+        Cgroup::command_in(&groups, exoscope()),
+        target.pid(),
+        &file,
+        &[],
+    );
+    let mut scene = Scene::of(target, SECONDS, agent, &file);
+    scene.has_rows();
+
+    let locked = lock(&file);
+    let limit = memory.group.limit_from(memory.group.needed() + ROOM);
+    let mut other = Cgroup::command_in(&groups, Path::new("dd"));
+    let other = Process::start(other.args(["if=/dev/zero", "of=/dev/null", WRITTEN_TO]));
+    let steps = &mut scene.agent.stderr;
+    steps.until("a step", |line| line.contains(": memory was scarce, so "));
+    other.signal(Signal::KILL);
+    other.end();
+    memory.group.limit(PLENTY);
+    let before = stored(&file).unwrap_or(0);
+    let ended = Instant::now();
+    drop(locked);
+    let recovery = scene.recovery_ms(before, ended);
+    let left = scene.end();
+    left.agent_ended_with(LOST);
+    said_to_be_scarce(&file);
+    let account = left.account(Some(recovery));
+    assert!(account.only_counted > 0, "{account:?}");
+    Account {
+        file: format!("whole; {}", memory.said(limit)),
+        ..account
+    }
+}
+
+/// A step was an event, and the report says first what was only counted.
+fn said_to_be_scarce(file: &Path) {
+    let events = "SELECT count(*) FROM agent_events
+                  WHERE kind = 'degraded' AND message LIKE '%: memory was scarce, so %'";
+    assert!(
+        Database::open(file).number(events) > 0,
+        "no step is an event"
+    );
+    let report = agent::command(&["report", file.to_str().expect("it is UTF-8")]).stdout;
+    let said = |line: &String| {
+        line.contains(" calls counted and not recorded between ")
+            && line.ends_with(", because memory was scarce")
+    };
+    assert!(report.iter().any(said), "{report:#?}");
 }
 
 /// A target that waits, in a control group.

@@ -91,7 +91,7 @@ pub const CASES: &[Case] = &[
 ];
 
 /// Exit status of an agent that has calls without a row.
-const LOST: i32 = 3;
+pub const LOST: i32 = 3;
 /// How long calls go on after the fault.
 const AFTER: Duration = Duration::from_secs(2);
 
