@@ -246,8 +246,9 @@
 //! - The message of a panic is captured by a hook over the default one, which is set before `main`. A
 //!   program that sets a hook of its own and does not call the one before it captures none.
 //! - Under `panic = "abort"` nothing unwinds: the agent sees the process end, and has the message.
-//! - A child made by a raw `clone` system call while fast markers are attached is not guarded; one of
-//!   `fork` is.
+//! - A child made by a raw `clone` system call while fast markers are attached is not guarded: it dies of
+//!   `SIGSEGV` at its first marked call. One of `fork` is. Where a program makes such children, look into it
+//!   with `--markers safe`.
 //! - Markers exist on Linux on x86-64. On 64-bit ARM they are compiled, with a single `nop`, and have
 //!   not been run. Everywhere else a function runs its body and nothing else.
 #![cfg_attr(not(feature = "enabled"), no_std)]

@@ -55,7 +55,8 @@ pub struct CaptureArgs {
     /// that it made have no parent.
     #[arg(long, value_enum, default_value_t = CaptureMode::Full)]
     capture: CaptureMode,
-    /// `safe` breakpoints, `fast` the kernel's rewritten nops, `auto` what the self-test allows.
+    /// `safe` breakpoints, `fast` the kernel's rewritten nops, `auto` what the self-test allows. A target
+    /// that makes children by the bare system call `clone`, around the C library, needs `safe`.
     #[arg(long, value_enum, default_value_t = Markers::Auto)]
     markers: Markers,
     /// Capture no fields, arguments and returned values: their functions then cost what others do.

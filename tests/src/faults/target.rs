@@ -32,6 +32,13 @@ pub const CASES: &[Case] = &[
         run: |options| storm("clone", options.count.min(200) * 5, "safe"),
     },
     Case {
+        name: "target: clone storm, fast",
+        done: "the same with rewritten nops, which such a child does not survive: that is a limit, and the \
+               target itself goes on",
+        short: true,
+        run: |_| unguarded(),
+    },
+    Case {
         name: "target: thread storm",
         done: "threads come, make calls, and go",
         short: true,
@@ -111,6 +118,32 @@ fn storm(name: &str, count: u32, markers: &str) -> Account {
         Calls::told(&lines, pid).total(),
         None,
         "as without us",
+    ))
+}
+
+/// Children made around the C library, which have no page for rewritten nops to call.
+fn unguarded() -> Account {
+    const CHILDREN: &str = "10";
+    let bench = Bench::new();
+    let target = ready(&storms(&bench), "clone", CHILDREN);
+    let pid = target.pid();
+    let agent = attach(pid, &bench.file(), &["--markers", "fast"]);
+    let end_session = |target: &Process| {
+        detach(agent);
+        is_detached(target);
+    };
+    let (lines, end) = run_through(target, end_session);
+    assert!(end.status.success(), "{:#?}", end.stderr);
+    let died = lines.iter().find_map(|line| {
+        let count = line.strip_prefix(r#"{"died":"#)?.strip_suffix('}')?;
+        Some(count.to_owned())
+    });
+    let died = died.expect("the target says how many children died");
+    all(account(
+        &bench.file(),
+        Calls::told(&lines, pid).total(),
+        None,
+        &format!("ends well; {died} of {CHILDREN} children died"),
     ))
 }
 
