@@ -264,6 +264,15 @@ pub struct Samples {
     pub samples: Vec<Sample>,
 }
 
+impl Samples {
+    /// Adds what came after.
+    pub fn append(&mut self, mut later: Self) {
+        self.frames.append(&mut later.frames);
+        self.stacks.append(&mut later.stacks);
+        self.samples.append(&mut later.samples);
+    }
+}
+
 /// Calls of a function that were counted and not recorded, while the agent was in a step of
 /// degradation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -3,7 +3,8 @@
 use std::io;
 use std::ops::Range;
 use std::os::fd::{AsRawFd as _, BorrowedFd};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use aya::maps::{HashMap, MapData};
 use exoscope_abi::polls::{CallPolls, OpenPolls, WAKES, Wakes};
@@ -227,8 +228,13 @@ impl Losses {
 pub struct Totals {
     array: MappedArray<FunctionTotals>,
     functions: usize,
+    numbered: Numbered,
     exits_only: bool,
 }
+
+/// How many functions have a number. There is room for more, of libraries that may be loaded; whoever
+/// gives a number writes it down before programs may count for it.
+pub type Numbered = Arc<AtomicU32>;
 
 impl Totals {
     /// Maps the totals of `functions` functions in `shards` shards. Where only ends are captured,
@@ -242,18 +248,27 @@ impl Totals {
         shards: u32,
         exits_only: bool,
     ) -> io::Result<Self> {
+        let numbered = Arc::new(AtomicU32::new(functions));
         let functions = functions as usize;
         let array = MappedArray::writable(map, functions * shards as usize)?;
         Ok(Self {
             array,
             functions,
+            numbered,
             exits_only,
         })
     }
 
+    /// The same, of which only the first ones are looked at, those that are `numbered`: the others have no
+    /// counts, and may be more.
+    pub fn of_numbered(self, numbered: Numbered) -> Self {
+        Self { numbered, ..self }
+    }
+
     /// The counts of every function that has any, summed over the shards.
     pub fn snapshot(&self) -> Vec<FunctionCounts> {
-        (0..self.functions)
+        let numbered = self.numbered.load(Ordering::Acquire) as usize;
+        (0..numbered.min(self.functions))
             .filter_map(|function| self.of(function))
             .collect()
     }

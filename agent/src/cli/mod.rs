@@ -55,8 +55,17 @@ enum Command {
     /// List the instrumented functions of a binary or a process.
     Sites(sites::Args),
     /// Sum up a file per function, and say first whether its data is complete.
+    ///
+    /// Why the calls of a function took so long is in the last columns: time on a CPU, in the run queue (ready to
+    /// run, while others had the CPU), blocked (waiting for anything else, such as a lock, data or a timer), and
+    /// page faults, of which those marked `disk` had to read.
     Report(report::ReportArgs),
     /// List single calls of a file.
+    ///
+    /// Why a call took so long is in the column `kernel`: time on a CPU, in the run queue (ready to run, while
+    /// others had the CPU) and blocked (waiting for anything else, such as a lock, data or a timer), which are its
+    /// duration together; page faults, of which those marked `disk` had to read; and by how much the resident
+    /// memory of the process, not of the call alone, changed meanwhile.
     Calls(report::CallsArgs),
     /// List the errors of a file by where they began.
     Errors(report::ErrorsArgs),

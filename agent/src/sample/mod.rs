@@ -41,7 +41,12 @@ use stacks::Stacks;
 
 /// How often samples are taken from the ring.
 const TURN: Duration = Duration::from_millis(200);
-/// The same while a binary is about to say where its chains are.
+/// How long samples wait for others before they are written: a transaction costs more than a sample.
+/// With the turn before, whoever reads the file while it is written is less than a second behind.
+const GATHER: Duration = Duration::from_millis(600);
+/// Samples that are written at once.
+const MANY: usize = 1 << 12;
+/// [`TURN`] while a binary is about to say where its chains are.
 const SHORT_TURN: Duration = Duration::from_millis(5);
 /// Longest pause between two looks at the target's memory map while addresses lie outside of it.
 const MAP_PAUSE: Duration = Duration::from_secs(1);
@@ -124,6 +129,8 @@ impl Sampler {
         let mut names = Names::new(&self.target);
         let mut ended = Ended::default();
         let mut panics = Panics::of("sampler");
+        let mut gathered = Samples::default();
+        let mut sent = Instant::now();
         loop {
             let last = stop.load(Ordering::Acquire);
             let turn = panics.catch(|| {
@@ -134,12 +141,15 @@ impl Sampler {
             if turn.is_none() {
                 ended.panics.push(panics.event());
             }
-            let samples = turn.unwrap_or_default();
-            let taken = samples == Samples::default()
-                || send(Batch {
-                    samples,
+            gathered.append(turn.unwrap_or_default());
+            let due = last || sent.elapsed() >= GATHER || gathered.samples.len() >= MANY;
+            let taken = !due || gathered == Samples::default() || {
+                sent = Instant::now();
+                send(Batch {
+                    samples: std::mem::take(&mut gathered),
                     ..Batch::default()
-                });
+                })
+            };
             if last || !taken || panics.are_enough() {
                 ended.lost = self.maps.lost();
                 return ended;

@@ -25,7 +25,7 @@ use crate::attach::{BinaryPlan, Capture, Links, MarkerByte};
 use crate::capture::consumer::{Consumer, Offered, Outlet, Progress};
 use crate::capture::governor::Governor;
 use crate::capture::ring::Ring;
-use crate::capture::shared::{Losses, OpenCalls, Polls, Shared, Totals};
+use crate::capture::shared::{Losses, Numbered, OpenCalls, Polls, Shared, Totals};
 use crate::capture::steps::Room;
 use crate::event::{AgentEvent, Batch, Function, Level, Message, Outcome};
 use crate::panics::Panics;
@@ -89,6 +89,7 @@ pub struct Attachment {
     capacity: u32,
     functions: Vec<Function>,
     numbers: HashMap<(String, String, u32), u32>,
+    numbered: Numbered,
     modules: BTreeMap<FileId, Attached>,
 }
 
@@ -126,6 +127,7 @@ impl Attachment {
             capacity,
             functions: Vec::new(),
             numbers: HashMap::new(),
+            numbered: Numbered::default(),
             modules: BTreeMap::new(),
         })
     }
@@ -174,6 +176,7 @@ impl Attachment {
             self.programs.shards(),
             self.exits_only,
         )
+        .map(|totals| totals.of_numbered(Arc::clone(&self.numbered)))
         .context("can't map the counts")
     }
 
@@ -271,6 +274,8 @@ impl Attachment {
             }
             numbers.push(Some(number));
         }
+        let numbered = self.functions.len() as u32;
+        self.numbered.store(numbered, Ordering::Release);
         Ok(numbers)
     }
 }

@@ -19,6 +19,8 @@ pub struct Monitor {
     process: Subject,
     sources: Vec<Member>,
     threads: Threads,
+    /// Samples so far.
+    samples: u64,
     /// Who answered for each of [`Part::ALL`] the last time: indices of `sources`.
     answering: [Option<usize>; Part::ALL.len()],
     events: Vec<AgentEvent>,
@@ -81,6 +83,7 @@ impl Monitor {
             process,
             sources,
             threads: Threads::default(),
+            samples: 0,
             answering: Default::default(),
             events: Vec::new(),
         };
@@ -117,7 +120,11 @@ impl Monitor {
 
     /// Takes a sample; `None` once nothing is left of the process.
     pub fn sample(&mut self, now: Instant) -> Option<Snapshot> {
-        let mut reading = Reading::default();
+        self.samples += 1;
+        let mut reading = Reading {
+            number: self.samples,
+            ..Reading::default()
+        };
         let cpu_ns = self.process.cpu_ns().ok();
         let at_ns = monotonic_ns();
         let mut answered = vec![false; self.sources.len()];

@@ -6,7 +6,7 @@
 //! | memory | `status`; `statm` and `stat` are inexact on kernels that count memory per CPU |
 //! | files | the size of the folder `fd`, which is the number of its entries since Linux 6.2 |
 //! | io | `io`, which needs the right to trace the process |
-//! | pressure | `/proc/pressure/*`; the kernel brings the totals up to date every two seconds |
+//! | pressure | `/proc/pressure/*`; the kernel brings the totals up to date whenever they are read, and the averages every two seconds |
 //! | control group | `memory.*`, of version 1 or 2; `*.pressure` of version 2: [`crate::cgroup`] |
 
 use std::fs::File;
@@ -34,10 +34,13 @@ pub struct Procfs {
     buffer: Buffer,
 }
 
-/// What is kept of the process's control groups. A process may be moved to others.
+/// What is kept of the process's control groups. A process may be moved to others; files are opened where
+/// they are not.
 #[derive(Default)]
 struct Groups {
     membership: Option<cgroup::Membership>,
+    /// Number of the sample for which it was looked at last; 0 before the first.
+    looked: u64,
     memory: Option<cgroup::Memory>,
     pressure: Option<[Kept; 3]>,
 }
@@ -54,20 +57,17 @@ impl Source for Procfs {
             Part::Files => self.folder = Some(open(process, "fd")?),
             Part::Io => self.io = Some(open(process, "io")?),
             Part::Pressure => self.pressure = Some(machine_pressure()?),
-            Part::Cgroup => {
-                self.groups.find(process, &mut self.buffer)?;
-                self.groups.memory = Some(cgroup::Memory::of(process.process())?);
-            }
-            Part::CgroupPressure => {
-                self.groups.find(process, &mut self.buffer)?;
-                self.groups.pressure = Some(cgroup::pressure_files(process.process())?);
-            }
+            Part::Cgroup | Part::CgroupPressure => self.groups.find(process, &mut self.buffer)?,
         }
         // What can be opened may still not be readable, as `io` of another user's process is.
         self.read(process, part, &mut Reading::default())
     }
 
     fn read(&mut self, process: &Subject, part: Part, reading: &mut Reading) -> Result<()> {
+        if matches!(part, Part::Cgroup | Part::CgroupPressure) {
+            self.groups
+                .follow(process, reading.number, &mut self.buffer)?;
+        }
         let figures = &mut reading.figures;
         let buffer = &mut self.buffer;
         match part {
@@ -179,20 +179,18 @@ impl Groups {
         Ok(())
     }
 
-    /// Opens the files of other groups where the process has been moved there.
-    fn follow(&mut self, process: &Subject, buffer: &mut Buffer) -> Result<()> {
-        let membership = self.membership.as_mut().context(NOT_DETECTED)?;
-        if !membership.has_changed(process, buffer)? {
+    /// Closes the files of groups that the process has been moved away from. The kernel takes a lock of
+    /// all groups to tell of that, so it is asked once for sample `number`.
+    fn follow(&mut self, process: &Subject, number: u64, buffer: &mut Buffer) -> Result<()> {
+        if self.looked == number {
             return Ok(());
         }
-        // What the one kind of group lacks does not hinder the other.
-        let process = process.process();
-        if self.memory.is_some() {
-            self.memory = Some(cgroup::Memory::of(process)?);
+        let membership = self.membership.as_mut().context(NOT_DETECTED)?;
+        if membership.has_changed(process, buffer)? {
+            self.memory = None;
+            self.pressure = None;
         }
-        if self.pressure.is_some() {
-            self.pressure = Some(cgroup::pressure_files(process)?);
-        }
+        self.looked = number;
         Ok(())
     }
 
@@ -202,8 +200,11 @@ impl Groups {
         buffer: &mut Buffer,
         figures: &mut Figures,
     ) -> Result<()> {
-        self.follow(process, buffer)?;
-        let group = self.memory.as_ref().context(NOT_DETECTED)?.read(buffer)?;
+        let memory = match &self.memory {
+            Some(memory) => memory,
+            None => self.memory.insert(cgroup::Memory::of(process.process())?),
+        };
+        let group = memory.read(buffer)?;
         figures.cgroup_memory_bytes = group.bytes;
         figures.cgroup_memory_limit_bytes = group.limit_bytes;
         figures.cgroup_high_events = group.high_events;
@@ -218,8 +219,12 @@ impl Groups {
         buffer: &mut Buffer,
         figures: &mut Figures,
     ) -> Result<()> {
-        self.follow(process, buffer)?;
-        let files = self.pressure.as_ref().context(NOT_DETECTED)?;
+        let files = match &self.pressure {
+            Some(files) => files,
+            None => self
+                .pressure
+                .insert(cgroup::pressure_files(process.process())?),
+        };
         group_figures(&pressures(files, buffer)?, figures);
         Ok(())
     }

@@ -104,6 +104,8 @@ figures! {
 /// What sources tell of one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reading {
+    /// Number of the sample, from 1: what is to be found out once for each is not found out for every part.
+    pub number: u64,
     /// Figures that need nothing more.
     pub figures: Figures,
     /// The threads, where a source told of them.

@@ -132,6 +132,8 @@ pub struct Subject {
     /// Below `/proc`.
     process: Process,
     stat: Kept,
+    /// The cheapest of its files.
+    comm: Kept,
 }
 
 impl Subject {
@@ -143,12 +145,14 @@ impl Subject {
         let number = i32::try_from(pid).context("a process id is that large")?;
         let process = Process::new(number).with_context(|| format!("can't read /proc/{pid}"))?;
         let pidfd = pidfd.try_clone_to_owned()?;
-        let stat = process.open_relative("stat")?;
+        let open = |name| process.open_relative(name).map(Kept::new);
+        let (stat, comm) = (open("stat")?, open("comm")?);
         let subject = Self {
             pid,
             pidfd,
             process,
-            stat: Kept::new(stat),
+            stat,
+            comm,
         };
         // While it runs, nobody else has its number.
         anyhow::ensure!(!subject.has_ended(), "process {pid} has ended");
@@ -212,7 +216,7 @@ impl Subject {
 
     /// Whether anything is left of it: nothing is once its parent has waited for it.
     pub fn exists(&self) -> bool {
-        self.stat.is_there()
+        self.comm.is_there()
     }
 
     /// Nanoseconds of CPU time of all its threads, also of those that have ended: exact, while what

@@ -13,6 +13,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::launch::End;
 use crate::privileges;
+use crate::stats::kept::{Buffer, Kept};
 use crate::stats::parse;
 
 /// A file that the target maps with code in it.
@@ -44,13 +45,16 @@ const PIDFD_GET_INFO: libc::c_ulong =
 /// Device and inode of a file: what it is, whatever its name.
 pub type FileId = (u64, u64);
 
+/// Bytes of a file of `/proc` for which there is room at once: a read gets no more than it has room for.
+const ROOM: usize = 1 << 14;
+
 /// What the kernel says of a process in the file `name` of its folder. The target's own names stand in
 /// it, which need not be UTF-8: what is not is replaced.
 ///
 /// # Errors
 /// Where the process has ended, or there is no right to look at it.
 pub fn text(process: &Process, name: &str) -> ProcResult<String> {
-    let mut bytes = Vec::new();
+    let mut bytes = Vec::with_capacity(ROOM);
     process.open_relative(name)?.read_to_end(&mut bytes)?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
@@ -60,6 +64,7 @@ pub struct Target {
     pid: u32,
     process: Process,
     pidfd: OwnedFd,
+    status: Kept,
 }
 
 impl Target {
@@ -85,10 +90,13 @@ impl Target {
         };
         let process = Process::new(number.as_raw_nonzero().get())
             .with_context(|| format!("can't read /proc/{pid}; is it mounted?"))?;
+        let status = process.open_relative("status");
+        let status = status.with_context(|| format!("can't read /proc/{pid}/status"))?;
         let target = Self {
             pid,
             process,
             pidfd,
+            status: Kept::new(status),
         };
         if !privileges::may_trace(&target.process)? {
             bail!(target.refusal());
@@ -241,8 +249,8 @@ impl Target {
     /// # Errors
     /// Where the process has ended, or there is no right to look at it.
     pub fn bytes_of_libraries(&self) -> Result<Option<u64>> {
-        let status = text(&self.process, "status")?;
-        Ok(parse::keyed_kib(status.as_bytes(), "VmLib:"))
+        let mut buffer = Buffer::default();
+        Ok(parse::keyed_kib(self.status.read(&mut buffer)?, "VmLib:"))
     }
 
     /// Path by which the agent opens the file that is mapped at `map`, and that the target calls

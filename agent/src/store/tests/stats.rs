@@ -173,3 +173,23 @@ fn the_largest_figures_fit() {
     );
     assert_eq!(rows(&path, "SELECT cpu_ns, tid FROM thread_stats").len(), 1);
 }
+
+#[test]
+fn many_threads_are_stored_as_few_are() {
+    for threads in [31, 32, 33, 100] {
+        let (_folder, path) = folder();
+        let mut store = store(&path);
+        let many = (0..threads).map(|number| step(number, Some("many"), u64::from(number)));
+        let all = Snapshot {
+            threads: many.collect(),
+            ..sample(1, threads.into())
+        };
+        store.write(&samples(vec![all])).unwrap();
+        let found = rows(&path, THREADS);
+        assert_eq!(found.len(), threads as usize);
+        for (found, number) in found.iter().zip(0..threads) {
+            let begin = format!("1|{}|many|1|{number}|8|", 50 + number);
+            assert!(found.starts_with(&begin), "{found}");
+        }
+    }
+}
