@@ -3,14 +3,14 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use aya::programs::loaded_programs;
 use aya::sys::{Stats, enable_stats};
 use rusqlite::Connection;
 
-use crate::figures::Report;
+use crate::figures::{Report, median};
 use crate::target::{Agent, Target, pin, thread_cpu_seconds};
 use crate::{Args, SETTLE};
 
@@ -26,14 +26,16 @@ const NOTHING: &[&str] = &["--stats-interval", "0"];
 const STATS: &[&str] = &["--stats-interval", "100"];
 const STATS_AND_SAMPLES: &[&str] = &["--stats-interval", "100", "--sample", "99"];
 
-/// CPU of the target whose slowdown is measured; the agent takes another.
+/// CPU of the targets whose slowdown is measured; the agent takes another.
 const TARGET_CPU: usize = 1;
-/// Calls that are timed, so many that some samples fall on them.
+/// Calls that are timed at once, some 20 ms: two samples fall on them.
 /// They have no marker: how long one takes depends on what the agent does with it on the other half of a
 /// core, and that is measured elsewhere.
-const CALLS: u64 = 20_000_000;
-/// How many times as slow the target may become.
-const SLOWDOWN_BOUND: f64 = 1.01;
+const CALLS: u64 = 10_000_000;
+/// Pairs of such times, one after the other, of which each round takes the median, twice.
+const PAIRS: usize = 25;
+/// By how much the target may become slower, in per cent.
+const SLOWDOWN_BOUND: f64 = 1.0;
 
 /// Measures the agent.
 pub fn measure(args: &Args, report: &mut Report) -> Result<()> {
@@ -166,38 +168,88 @@ fn run_times() -> Result<BTreeMap<(u32, String), (Duration, u64)>> {
         .collect())
 }
 
-/// How many times as slow the target computes with stats and samples as without, in paired runs; and how
-/// many times as slow the same is as itself, which is what this machine can tell.
+/// By how much a target that is captured with stats and samples computes slower than another process beside it that
+/// is not; and the same where neither is captured, which is what this machine can tell. The interrupt that takes
+/// samples comes whoever runs, so it falls on both: 99 times a second, for a microsecond or two.
 pub fn slowdown(args: &Args, report: &mut Report) -> Result<()> {
-    let mut target = Target::start(&args.targets.join("ticks"), &[])?;
-    target.pin(TARGET_CPU);
-    let (mut itself, mut sampled) = (Vec::new(), Vec::new());
-    for _ in 0..args.rounds {
-        let without = calls_with(args, &mut target, NOTHING)?;
-        let with = calls_with(args, &mut target, STATS_AND_SAMPLES)?;
-        let again = calls_with(args, &mut target, NOTHING)?;
-        itself.push(again / without);
-        sampled.push(2.0 * with / (without + again));
+    let ticks = args.targets.join("ticks");
+    let mut targets = [Target::start(&ticks, &[])?, Target::start(&ticks, &[])?];
+    for target in &targets {
+        target.pin(TARGET_CPU);
     }
-    report.group("the target, beyond its markers");
-    report.add_median("a run without, times another one", &itself, "times", None);
+    pin(0, TARGET_CPU + 1);
+    let (mut neither, mut sampled) = (Vec::new(), Vec::new());
+    for _ in 0..args.rounds {
+        neither.push(per_cent_slower(args, &mut targets, None)?);
+        sampled.push(per_cent_slower(
+            args,
+            &mut targets,
+            Some(STATS_AND_SAMPLES),
+        )?);
+    }
+    report.group(&format!(
+        "the target, beyond its markers, slower than another process: {} pairs a round",
+        2 * PAIRS
+    ));
+    report.add_median("neither of them captured", &neither, "%", None);
     report.add_median(
-        "a run with stats and samples, times one without",
+        "one of them captured, with stats and samples",
         &sampled,
-        "times",
+        "%",
         Some(SLOWDOWN_BOUND),
     );
     Ok(())
 }
 
-/// Nanoseconds of a call in a session.
-fn calls_with(args: &Args, target: &mut Target, options: &[&str]) -> Result<f64> {
-    let folder = tempfile::tempdir()?;
-    let output = folder.path().join("slowdown.db");
-    let agent = Agent::attach(&args.exoscope, target.pid(), &output, options)?;
-    pin(agent.pid(), TARGET_CPU + 1);
-    std::thread::sleep(SETTLE);
-    let shortest = target.shortest("bare", CALLS)?;
-    agent.stop()?;
-    Ok(shortest)
+/// By how much the one is slower that has a session with these options, where there are any. Either of them is the one
+/// for a while: what tells them apart otherwise, such as where their memory lies, cancels out.
+fn per_cent_slower(
+    args: &Args,
+    targets: &mut [Target; 2],
+    options: Option<&[&str]>,
+) -> Result<f64> {
+    let mut product = 1.0;
+    for _ in 0..2 {
+        let folder = tempfile::tempdir()?;
+        let output = folder.path().join("slowdown.db");
+        let attach = |options| Agent::attach(&args.exoscope, targets[0].pid(), &output, options);
+        let agent = options.map(attach).transpose()?;
+        if let Some(agent) = &agent {
+            pin(agent.pid(), TARGET_CPU + 1);
+        }
+        std::thread::sleep(SETTLE);
+        product *= ratio(targets)?;
+        if let Some(agent) = agent {
+            agent.stop()?;
+            let samples = "SELECT count(*) FROM samples";
+            let samples: i64 =
+                Connection::open(&output)?.query_row(samples, [], |row| row.get(0))?;
+            ensure!(samples > 0, "there are no samples");
+        }
+        targets.reverse();
+    }
+    Ok(100.0 * (product.sqrt() - 1.0))
+}
+
+/// The median of pairs of times, of the one target and of the other one. The machine's pace changes from second to
+/// second, so a pair takes no longer than it must, and its times come in either order.
+fn ratio([one, other]: &mut [Target; 2]) -> Result<f64> {
+    let mut ratios = Vec::new();
+    for pair in 0..PAIRS {
+        ratios.push(if pair % 2 == 0 {
+            let first = seconds(one)?;
+            first / seconds(other)?
+        } else {
+            let first = seconds(other)?;
+            seconds(one)? / first
+        });
+    }
+    Ok(median(ratios))
+}
+
+/// Seconds that calls take.
+fn seconds(target: &mut Target) -> Result<f64> {
+    let begin = Instant::now();
+    target.ask(&format!("call bare {CALLS}"))?;
+    Ok(begin.elapsed().as_secs_f64())
 }
