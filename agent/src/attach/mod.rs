@@ -2,7 +2,7 @@
 //!
 //! One `uprobe_multi` link per program and binary, whatever the number of sites: detaching a
 //! thousand single uprobes takes minutes, one link takes milliseconds. A link lives as long as its
-//! descriptor, so the kernel detaches everything even where the agent is killed; [`apart`] sees to it
+//! descriptor, so the kernel detaches everything even where the agent is killed; [`mod@apart`] sees to it
 //! that this holds in the midst of attaching and detaching, too.
 
 pub mod apart;

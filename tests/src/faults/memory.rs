@@ -277,6 +277,9 @@ fn scarce(_: Options) -> Account {
     let bench = Bench::new();
     let file = bench.file();
     let memory = Memory::new(bench.path(), true);
+    if let Some(Err(why)) = &memory.swap {
+        panic!("the kernel has no swap file: {why}");
+    }
     // Version 2 has limit and pressure in one group, version 1 no pressure.
     let pressure = (!memory.group.has_pressure()).then(Cgroup::with_pressure);
     let groups: Vec<&Cgroup> = pressure.iter().chain([&memory.group]).collect();
