@@ -24,7 +24,7 @@ use crate::{
     log::debug,
     maps::NUMBERS,
     polls,
-    table::{self, Slot},
+    table::{self, Begun, Slot},
     totals::Totals,
 };
 
@@ -145,24 +145,24 @@ fn begin(ctx: &ProbeContext) -> Option<()> {
     let totals = Totals::of(function)?;
     totals.calls();
     let parent = Parent::of(outer);
-    let slot = match table::find(call) {
-        Some(stale) => {
+    let slot = match table::begin(call) {
+        Some(Begun::New(slot)) => slot,
+        Some(Begun::Stale(slot)) => {
             debug!(
                 ctx,
                 "function {}: a call begins at the address of an open one", function
             );
-            replace(stale);
-            Some(stale)
+            replace(slot);
+            slot
         }
-        None => table::claim(call),
-    };
-    let Some(slot) = slot else {
-        debug!(
-            ctx,
-            "function {}: the table of open calls is full", function
-        );
-        totals.lost_table();
-        return None;
+        None => {
+            debug!(
+                ctx,
+                "function {}: the table of open calls is full", function
+            );
+            totals.lost_table();
+            return None;
+        }
     };
     let id = next_number();
     let mut start = Clock::read();

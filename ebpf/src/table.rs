@@ -71,7 +71,12 @@ fn way_of(bucket: *mut Bucket, key: u64) -> Option<usize> {
 #[inline(always)]
 pub fn find(call: u64) -> Option<Slot> {
     let first = home(call, config::table_mask());
-    let home = bucket(first)?;
+    find_from(bucket(first)?, first, call)
+}
+
+/// Finds an open call whose home bucket is the one at `first`.
+#[inline(always)]
+fn find_from(home: *mut Bucket, first: u32, call: u64) -> Option<Slot> {
     if let Some(way) = way_of(home, call) {
         return slot(home, first, way);
     }
@@ -81,7 +86,10 @@ pub fn find(call: u64) -> Option<Slot> {
     if unsafe { displaced.read_volatile() } == 0 {
         return None;
     }
-    Place(find_displaced(call)).slot(displaced)
+    Some(Slot {
+        displaced: Some(displaced),
+        ..Place(find_displaced(call)).slot()?
+    })
 }
 
 /// Where a call lies, as one number: the number of its bucket and, in the lowest three bits, its way. A
@@ -98,14 +106,10 @@ impl Place {
         Self(u64::from(index) << 3 | way as u64)
     }
 
-    /// The slot there, whose home bucket counts as `displaced`.
     #[inline(always)]
-    fn slot(self, displaced: *mut u64) -> Option<Slot> {
+    fn slot(self) -> Option<Slot> {
         let (index, way) = ((self.0 >> 3) as u32, (self.0 & 7) as usize);
-        Some(Slot {
-            displaced: Some(displaced),
-            ..slot(bucket(index)?, index, way)?
-        })
+        slot(bucket(index)?, index, way)
     }
 }
 
@@ -125,11 +129,28 @@ pub extern "C" fn find_displaced(call: u64) -> u64 {
     Place::NOWHERE.0
 }
 
-/// Takes a free slot for `call`, which is not in the table. `None`: the table is full there.
+/// The slot of a call that begins.
+pub enum Begun {
+    /// It has been taken.
+    New(Slot),
+    /// A call is still open at its address.
+    Stale(Slot),
+}
+
+/// Takes a slot for a call that begins. `None`: the table is full there.
 #[inline(always)]
-pub fn claim(call: u64) -> Option<Slot> {
+pub fn begin(call: u64) -> Option<Begun> {
     let first = home(call, config::table_mask());
     let home = bucket(first)?;
+    if let Some(stale) = find_from(home, first, call) {
+        return Some(Begun::Stale(stale));
+    }
+    claim_from(home, first, call).map(Begun::New)
+}
+
+/// Takes a free slot for `call`, which is not in the table, and whose home bucket is the one at `first`.
+#[inline(always)]
+fn claim_from(home: *mut Bucket, first: u32, call: u64) -> Option<Slot> {
     if let Some(slot) = claim_in(home, first, call) {
         return Some(slot);
     }
@@ -137,11 +158,8 @@ pub fn claim(call: u64) -> Option<Slot> {
     let displaced = unsafe { &raw mut (*home).displaced };
     // SAFETY: as above. Counted before the slot is taken, so that no look-up stops too early.
     unsafe { atomic::add(displaced, 1) };
-    if let Some(slot) = Place(claim_displaced(call)).slot(displaced) {
-        return Some(Slot {
-            displaced: None,
-            ..slot
-        });
+    if let Some(slot) = Place(claim_displaced(call)).slot() {
+        return Some(slot);
     }
     // SAFETY: as above.
     unsafe { atomic::add(displaced, u64::MAX) };
