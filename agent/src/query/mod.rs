@@ -22,6 +22,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, Params, Row};
 
 use crate::store::file::{check_version, damage};
 use crate::store::schema::{self, APPLICATION_ID};
+use crate::store::texts;
 use filter::CallFilter;
 use rows::{
     CallRow, CompletenessRow, DiedRow, ErrorRow, InFlightRow, LossRow, LostCallsRow, PollsRow,
@@ -89,11 +90,18 @@ fn explain(path: &Path, error: rusqlite::Error) -> Error {
             ),
             _ => anyhow!("'{shown}' is no exoscope file"),
         },
-        Some(ErrorCode::DatabaseCorrupt) => Error::new(error).context(format!(
+        _ if is_damage(&error) => Error::new(error).context(format!(
             "can't read '{shown}': it is damaged (`exoscope recover {shown}` saves what can be read)"
         )),
         _ => Error::new(error).context(format!("can't read '{shown}'")),
     }
+}
+
+/// SQLite finds damage, or a value is not of the type of its column.
+fn is_damage(error: &rusqlite::Error) -> bool {
+    use rusqlite::Error as Wrong;
+    error.sqlite_error_code() == Some(ErrorCode::DatabaseCorrupt)
+        || matches!(error, Wrong::Utf8Error(..) | Wrong::InvalidColumnType(..))
 }
 
 impl Database {
@@ -108,9 +116,15 @@ impl Database {
     /// Where it can't be read at all; so for all that follow.
     pub fn damage(&self) -> Result<Option<String>> {
         let check = "PRAGMA quick_check(1)";
-        let said = self.connection.query_row(check, [], |row| row.get(0));
-        let said: String = said.map_err(|error| explain(&self.path, error))?;
-        Ok((said != "ok").then(|| format!("it is damaged: {said}")))
+        let said: String = match self.connection.query_row(check, [], |row| row.get(0)) {
+            Err(error) if is_damage(&error) => return Ok(Some(format!("it is damaged: {error}"))),
+            said => said.map_err(|error| explain(&self.path, error))?,
+        };
+        if said != "ok" {
+            return Ok(Some(format!("it is damaged: {said}")));
+        }
+        let texts = texts::count_damaged(&self.connection)?;
+        Ok((texts > 0).then(|| format!("it is damaged: texts that are no UTF-8: {texts}")))
     }
 
     /// The sessions, in the order of their beginnings.
@@ -174,6 +188,16 @@ impl Database {
     pub fn lost_calls(&self) -> Result<Vec<LostCallsRow>> {
         let sql = format!(
             "SELECT {} FROM (SELECT reason, sum(calls) AS calls FROM lost_calls GROUP BY reason)
+             ORDER BY calls DESC, reason",
+            LostCallsRow::COLUMNS
+        );
+        self.select(&sql, [], LostCallsRow::read)
+    }
+
+    /// Calls that were counted and not recorded, by the reason, the most first.
+    pub fn counted_calls(&self) -> Result<Vec<LostCallsRow>> {
+        let sql = format!(
+            "SELECT {} FROM (SELECT reason, sum(calls) AS calls FROM counted_calls GROUP BY reason)
              ORDER BY calls DESC, reason",
             LostCallsRow::COLUMNS
         );

@@ -11,7 +11,8 @@ use super::summary::cut_stacks;
 use super::write_json;
 use crate::query::rows::{CompletenessRow, LossRow, LostCallsRow, SessionRow, WarningRow};
 use crate::query::{Database, open_readonly};
-use crate::store::file::{DAMAGED, damage};
+use crate::store::file::{DAMAGED, damage, is_written};
+use crate::store::recover::RECOVERED;
 
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -54,9 +55,14 @@ const FEWER_RECORDS: &str = "give the rings more room with --ring-size, or captu
 /// # Errors
 /// Where the file can't be read or `out` can't be written.
 pub fn diagnose(file: &Path, json: bool, out: &mut dyn Write) -> Result<bool> {
-    // First, because it must not be done while SQLite has the file open.
+    // First, because these must not be asked while SQLite has the file open.
     let damage = damage(file).ok().flatten();
-    let diagnosis = Diagnosis::of(&open_readonly(file)?, file, damage)?;
+    let written = is_written(file).unwrap_or(false);
+    let diagnosis = match (open_readonly(file), damage) {
+        (Ok(database), damage) => Diagnosis::of(&database, file, damage, written)?,
+        (Err(_), Some(damage)) => Diagnosis::from(vec![of_file(Some(damage.to_owned()), file)]),
+        (Err(error), None) => return Err(error),
+    };
     let mut out = BufWriter::new(out);
     if json {
         write_json(&diagnosis, &mut out)?;
@@ -67,28 +73,28 @@ pub fn diagnose(file: &Path, json: bool, out: &mut dyn Write) -> Result<bool> {
     Ok(diagnosis.complete)
 }
 
-impl Diagnosis {
-    fn of(database: &Database, file: &Path, damage: Option<&str>) -> Result<Self> {
-        let damage = damage.map(str::to_owned);
-        let damage = damage.map_or_else(|| database.damage(), |damage| Ok(Some(damage)))?;
-        let completeness = database.completeness()?;
-        let sessions = database.sessions()?;
-        let live = sessions.iter().any(|session| session.end_reason.is_none());
-        let mut findings = vec![
-            of_file(damage, file),
-            of_sessions(&sessions, file),
-            of_calls(&completeness, live),
-        ];
-        findings.extend(of_losses(&database.losses()?));
-        findings.extend(database.lost_calls()?.iter().map(of_lost_calls));
-        if let Some(found) = cut_stacks(&database.sampling()?) {
-            findings.push(note("stacks", found, None));
-        }
-        findings.extend(database.warnings()?.iter().map(of_warning));
-        Ok(Self {
+impl From<Vec<Finding>> for Diagnosis {
+    fn from(findings: Vec<Finding>) -> Self {
+        Self {
             complete: !findings.iter().any(|finding| finding.level == Level::Lost),
             findings,
-        })
+        }
+    }
+}
+
+impl Diagnosis {
+    fn of(database: &Database, file: &Path, damage: Option<&str>, written: bool) -> Result<Self> {
+        let damage = damage.map(str::to_owned);
+        let damage = damage.map_or_else(|| database.damage(), |damage| Ok(Some(damage)))?;
+        let is_damaged = damage.is_some();
+        let mut findings = vec![of_file(damage, file)];
+        match of_rows(database, file, written) {
+            Ok(more) => findings.extend(more),
+            // What can't be read of a damaged file has been said.
+            Err(_) if is_damaged => {}
+            Err(error) => return Err(error),
+        }
+        Ok(findings.into())
     }
 
     fn print(&self, out: &mut dyn Write) -> Result<()> {
@@ -110,6 +116,23 @@ impl Diagnosis {
         };
         Ok(writeln!(out, "\n{verdict}")?)
     }
+}
+
+/// What the rows of a file say.
+fn of_rows(database: &Database, file: &Path, written: bool) -> Result<Vec<Finding>> {
+    let completeness = database.completeness()?;
+    let sessions = database.sessions()?;
+    let live = written && sessions.iter().any(|session| session.end_reason.is_none());
+    let mut findings = of_sessions(&sessions, file, written);
+    findings.push(of_calls(&completeness, live));
+    findings.extend(of_counted(&database.counted_calls()?));
+    findings.extend(of_losses(&database.losses()?));
+    findings.extend(database.lost_calls()?.iter().map(of_lost_calls));
+    if let Some(found) = cut_stacks(&database.sampling()?) {
+        findings.push(note("stacks", found, None));
+    }
+    findings.extend(database.warnings()?.iter().map(of_warning));
+    Ok(findings)
 }
 
 fn fine(about: &'static str, found: String) -> Finding {
@@ -151,37 +174,56 @@ fn of_file(damage: Option<String>, file: &Path) -> Finding {
     lost("file", printable(&damage).to_string(), &recover)
 }
 
+/// What is missing where an agent was killed.
+const IN_MEMORY: &str = "what the agent held in memory then, of a second at most, is in no count";
+
 /// How many sessions there are, and whether all have ended.
-fn of_sessions(sessions: &[SessionRow], file: &Path) -> Finding {
+fn of_sessions(sessions: &[SessionRow], file: &Path, written: bool) -> Vec<Finding> {
     let all = counted(sessions.len() as i64, "session", "sessions");
-    let open: Vec<_> = sessions
-        .iter()
-        .filter(|session| session.end_reason.is_none())
-        .map(|session| session.session_id.to_string())
-        .collect();
-    if open.is_empty() {
-        let ends = sessions
-            .last()
-            .and_then(|session| session.end_reason.as_deref());
-        let last = ends.map_or_else(String::new, |end| format!("; {}", printable(end)));
-        return fine("sessions", format!("{all}{last}"));
-    }
-    let (sessions, have) = if open.len() == 1 {
-        ("session", "has")
-    } else {
-        ("sessions", "have")
-    };
-    let open = open.join(", ");
-    note(
-        "sessions",
-        format!(
-            "{all}; {sessions} {open} {have} no end: still being written, or the agent was killed"
-        ),
-        Some(&format!(
-            "if no agent runs any more, `exoscope recover {}` finishes the file with what is in its spool",
+    let has_no_end = |session: &&SessionRow| session.end_reason.is_none();
+    let last = sessions
+        .last()
+        .and_then(|session| session.end_reason.as_deref());
+    let mut findings = vec![match last {
+        Some(end) => fine("sessions", format!("{all}; {}", printable(end))),
+        None if written => fine("sessions", format!("{all}; the last is being written")),
+        None => fine("sessions", all),
+    }];
+    if !written {
+        let recover = format!(
+            "`exoscope recover {}` finishes the file with what is in its spool",
             file.display()
-        )),
-    )
+        );
+        findings.extend(sessions.iter().filter(has_no_end).map(|session| {
+            let number = session.session_id;
+            let found = format!(
+                "session {number} has no end, for its agent was killed, or the machine went down: {IN_MEMORY}"
+            );
+            lost("cut short", found, &recover)
+        }));
+    }
+    findings
+}
+
+/// Calls that have no rows because the agent wanted it so.
+fn of_counted(counted_calls: &[LostCallsRow]) -> Option<Finding> {
+    const MORE_ROOM: &str = "give the spool more room with --spool-size, or another disk with --spool-dir, or capture less: \
+         fewer functions with --functions and --exclude, or --capture exits";
+    let calls = counted_calls.iter().map(|row| row.calls).sum::<i64>();
+    let because: Vec<_> = counted_calls
+        .iter()
+        .map(|row| row.reason.as_str())
+        .collect();
+    let because = because.join(", and ");
+    (calls > 0).then(|| {
+        let were = counted(calls, "call was", "calls were");
+        let found = format!(
+            "{were} counted and not recorded, because {}; `totals`, `histograms` and `counted_calls` have \
+             what is known of them",
+            printable(&because)
+        );
+        lost("counted", found, MORE_ROOM)
+    })
 }
 
 /// Whether every call that the kernel counted is in the file.
@@ -219,18 +261,8 @@ fn of_losses(losses: &LossRow) -> Vec<Finding> {
     const NO_FIELDS: &str =
         "give the rings more room with --ring-size, or leave fields out with --no-fields";
     let calls = |number| counted(number, "call", "calls");
-    const MORE_ROOM: &str = "give the spool more room with --spool-size, or another disk with --spool-dir, or capture less: \
-         fewer functions with --functions and --exclude, or --capture exits";
     let messages = losses.lost_detail.saturating_add(losses.lost_panics);
     let findings = [
-        (losses.only_counted, {
-            let were = counted(losses.only_counted, "call was", "calls were");
-            let found = format!(
-                "{were} counted and not recorded: the file could not take what the target did; `totals`, \
-                 `histograms` and `counted_calls` have what is known of them"
-            );
-            lost("counted", found, MORE_ROOM)
-        }),
         (losses.lost_ring, {
             let records = counted(losses.lost_ring, "record of a call", "records of calls");
             let found = format!("{records} found no room: calls ended faster than the agent read");
@@ -247,14 +279,18 @@ fn of_losses(losses: &LossRow) -> Vec<Finding> {
             note("ends", found, None)
         }),
         (losses.unmatched, {
-            let calls = calls(losses.unmatched);
             let or = if losses.lost_table > 0 {
                 ", or had not been followed"
             } else {
                 ""
             };
+            let ends = match losses.unmatched {
+                1 => "its end is",
+                _ => "their ends are",
+            };
             let found = format!(
-                "{calls} had begun before the session{or}: their ends are in `unmatched_exits`"
+                "{} had begun before the session{or}: {ends} in `unmatched_exits`",
+                calls(losses.unmatched)
             );
             let remedy = "`exoscope run` sees a program from its first call";
             note("beginnings", found, Some(remedy))
@@ -297,6 +333,11 @@ fn of_lost_calls(row: &LostCallsRow) -> Finding {
 
 /// What the agent itself warned of: what it lost is told of above, in numbers.
 fn of_warning(row: &WarningRow) -> Finding {
+    if row.kind == RECOVERED {
+        let found = format!("{}; {IN_MEMORY}", printable(&row.message));
+        let remedy = "look for what killed the agent: of memory, the kernel's log tells";
+        return lost("cut short", found, remedy);
+    }
     let more = match row.count - 1 {
         0 => String::new(),
         more => format!(

@@ -11,6 +11,7 @@ use crate::event::{
     AgentEvent, Call, ErrorDetail, Function, FunctionCounts, Level as EventLevel, OpenCall,
 };
 use crate::stats::sample::{Figures, Name, Snapshot, Switches, ThreadStep};
+use crate::store::recover::recover;
 use crate::store::tests::{BEGIN_NS, call, calls as batch_of, end, folder, open_call, store};
 
 /// The commands as a command line has them.
@@ -482,7 +483,7 @@ fn each_loss_is_told_with_its_cause_and_what_to_change() {
 }
 
 #[test]
-fn a_session_without_an_end_is_no_loss_and_can_be_finished() {
+fn a_session_that_is_being_written_lacks_nothing() {
     let (_folder, path) = folder();
     let mut store = store(&path);
     let mut batch = batch_of(vec![call(1, None, 0, Outcome::Ok)]);
@@ -490,10 +491,55 @@ fn a_session_without_an_end_is_no_loss_and_can_be_finished() {
     store.write(&batch).unwrap();
     let (said, complete) = diagnosed(&path);
     assert!(complete, "{said}");
-    assert!(said.contains("\nnote     sessions       1 session; session 1 has no end"));
+    assert!(said.contains("\nok       sessions       1 session; the last is being written\n"));
+    assert!(said.contains(
+        "note     calls          2 of 3 calls counted in the kernel are not in this file\n"
+    ));
+}
+
+#[test]
+fn a_session_that_was_cut_short_is_told_of_before_and_after_it_is_finished() {
+    let (_folder, path) = folder();
+    let mut store = store(&path);
+    store
+        .write(&batch_of(vec![call(1, None, 0, Outcome::Ok)]))
+        .unwrap();
+    drop(store);
+    let (said, complete) = diagnosed(&path);
+    assert!(!complete, "{said}");
     assert!(
-        said.contains(&format!("`exoscope recover {}`", path.display())),
+        said.contains("\nlost     cut short      session 1 has no end, for its agent was killed")
+    );
+    let recover_it = format!("`exoscope recover {}`", path.display());
+    assert!(said.contains(&recover_it), "{said}");
+    recover(&path).unwrap();
+    let (said, complete) = diagnosed(&path);
+    assert!(!complete, "{said}");
+    assert!(
+        said.contains("\nok       sessions       1 session; interrupted\n"),
         "{said}"
     );
-    assert!(said.contains("2 of 3 calls counted in the kernel are not in this file\n"));
+    assert!(said.contains(
+        "\nlost     cut short      session 1 was cut short, without an end: nothing was in its spool; what the agent held"
+    ));
+}
+
+#[test]
+fn a_damaged_file_is_diagnosed_as_far_as_it_can_be_read() {
+    let (_folder, path) = folder();
+    finished(&path, 0);
+    let whole = std::fs::read(&path).unwrap();
+    let page = 8192;
+    for at in [0, whole.len() / page / 2 * page, whole.len() - page] {
+        let mut bytes = whole.clone();
+        bytes[at..at + page].fill(0x5a);
+        // The tables are told in the first page, and are to be known for ours.
+        bytes[100..page].copy_from_slice(&whole[100..page]);
+        std::fs::write(&path, bytes).unwrap();
+        let (said, complete) = diagnosed(&path);
+        assert!(!complete, "{at}: {said}");
+        let recover_it = format!("`exoscope recover {}` saves", path.display());
+        assert!(said.starts_with("lost     file "), "{at}: {said}");
+        assert!(said.contains(&recover_it), "{at}: {said}");
+    }
 }

@@ -29,7 +29,7 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(10), Duration::from_
 /// Failed tries after which the file is opened anew, where that may help.
 const REOPEN_AFTER: u32 = 4;
 /// How often the file is looked at from outside.
-const LOOK_EVERY: Duration = Duration::from_millis(200);
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// How often one message may make the writer panic before it is given up.
 const PANICS: u32 = 2;
 

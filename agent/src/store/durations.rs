@@ -59,20 +59,13 @@ impl Durations {
     /// # Errors
     /// Where SQLite can't write, or a function is not the session's.
     pub fn write(&self, connection: &Connection, session: &Session) -> Result<()> {
-        let mut upsert = connection.prepare_cached(
-            "INSERT INTO duration_bucket (function_id, middle_ns, calls) VALUES (?1, ?2, ?3)
-             ON CONFLICT DO UPDATE SET calls = calls + excluded.calls",
-        )?;
         let mut waiting: Vec<_> = self.waiting.iter().collect();
         waiting.sort_unstable();
+        let mut buckets = Vec::with_capacity(waiting.len());
         for (&(function, middle), calls) in waiting {
-            upsert.execute(params![
-                session.function(function)?,
-                integer(middle),
-                integer(*calls)
-            ])?;
+            buckets.push(((session.function(function)?, middle), *calls));
         }
-        Ok(())
+        add_to(connection, buckets)
     }
 
     /// What [`Durations::write`] wrote has been committed.
@@ -82,8 +75,23 @@ impl Durations {
     }
 }
 
+/// Adds calls by `function_id` and [`bucket_middle`] to those in the file.
+///
+/// # Errors
+/// Where SQLite can't write.
+pub fn add_to(connection: &Connection, buckets: Vec<((i64, u64), u64)>) -> Result<()> {
+    let mut upsert = connection.prepare_cached(
+        "INSERT INTO duration_bucket (function_id, middle_ns, calls) VALUES (?1, ?2, ?3)
+         ON CONFLICT DO UPDATE SET calls = calls + excluded.calls",
+    )?;
+    for ((function, middle), calls) in buckets {
+        upsert.execute(params![function, integer(middle), integer(calls)])?;
+    }
+    Ok(())
+}
+
 /// Middle of the bucket of a duration: at most 1/256 of it away, and exact below [`EXACT_NS`].
-const fn bucket_middle(ns: u64) -> u64 {
+pub const fn bucket_middle(ns: u64) -> u64 {
     if ns < EXACT_NS {
         return ns;
     }

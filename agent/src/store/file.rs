@@ -186,17 +186,25 @@ fn give_to_caller(file: &File) -> io::Result<()> {
     }
 }
 
+/// Whether somebody is writing a file. It must not be asked while SQLite has the file open in this process.
+///
+/// # Errors
+/// Where it can't be read.
+pub fn is_written(path: &Path) -> Result<bool> {
+    // Whoever writes it has a lock; this one is gone when the file is closed.
+    Ok(File::open(path)?.try_lock_shared().is_err())
+}
+
 /// What is wrong with a file that nobody writes, seen from outside of SQLite, which would not say so;
-/// `None` where it is being written.
+/// `None` where it is being written. It must not be asked while SQLite has the file open in this process.
 ///
 /// # Errors
 /// Where it can't be read.
 pub fn damage(path: &Path) -> Result<Option<&'static str>> {
-    let file = File::open(path)?;
-    // Whoever writes it has a lock; this one is gone when the file is closed.
-    if file.try_lock_shared().is_err() {
+    if is_written(path)? {
         return Ok(None);
     }
+    let file = File::open(path)?;
     if version(&file)?.is_none() && has_our_schema(&file)? {
         return Ok(Some("its header is damaged"));
     }
@@ -259,7 +267,8 @@ pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
-fn remove(path: &Path) {
+/// Removes a file and what SQLite keeps beside it.
+pub(super) fn remove(path: &Path) {
     for suffix in ["-wal", "-shm", "-journal", ""] {
         // What is not there needs no removing, and what can't be removed was reported by its cause.
         let _ = fs::remove_file(beside(path, suffix));

@@ -97,32 +97,46 @@ impl Log {
         }))
     }
 
-    /// Hands in every frame in turn, and whether it is as it was written.
-    fn each(&self, mut hear: impl FnMut(&Frame, bool) -> io::Result<()>) -> io::Result<()> {
+    fn read(&self, number: u64, frame: &mut Frame) -> io::Result<()> {
+        let at = HEADER as u64 + number * FRAME as u64;
+        self.file.read_exact_at(&mut frame.bytes, at)
+    }
+
+    /// Hands in every frame in turn, and whether it has these salts and is as it was written.
+    fn each(
+        &self,
+        salts: Salts,
+        mut hear: impl FnMut(&Frame, bool) -> io::Result<()>,
+    ) -> io::Result<()> {
         let mut frame = Frame::new();
         let mut before = self.header.map(|(_, sums)| sums);
         for number in 0..self.frames {
-            let at = HEADER as u64 + number * FRAME as u64;
-            self.file.read_exact_at(&mut frame.bytes, at)?;
-            let sound = before.is_some_and(|before| frame.follows(before));
+            self.read(number, &mut frame)?;
+            // What is from before the log began anew can be much, and is not summed up.
+            let is_new = frame.salts() == salts;
+            let sound = is_new && before.is_some_and(|before| frame.follows(before));
             hear(&frame, sound)?;
             before = Some(frame.sums());
         }
         Ok(())
     }
 
-    /// The salts of what was written last.
+    /// The salts of what was written last: those of the header or, where that is damaged, of the first
+    /// frame that is as it was written.
     fn salts(&self) -> io::Result<Option<Salts>> {
-        let mut salts = self.header.map(|(salts, _)| salts);
-        if salts.is_none() {
-            self.each(|frame, sound| {
-                if sound {
-                    salts.get_or_insert(frame.salts());
-                }
-                Ok(())
-            })?;
+        if let Some((salts, _)) = self.header {
+            return Ok(Some(salts));
         }
-        Ok(salts)
+        let mut frame = Frame::new();
+        let mut before = None;
+        for number in 0..self.frames {
+            self.read(number, &mut frame)?;
+            if before.is_some_and(|before| frame.follows(before)) {
+                return Ok(Some(frame.salts()));
+            }
+            before = Some(frame.sums());
+        }
+        Ok(None)
     }
 
     /// No frame is lost to SQLite because of one before it.
@@ -131,8 +145,7 @@ impl Log {
             return Ok(false);
         };
         let (mut cut, mut lost) = (false, false);
-        self.each(|frame, sound| {
-            let sound = sound && frame.salts() == salts;
+        self.each(salts, |_, sound| {
             lost |= cut && sound;
             cut |= !sound;
             Ok(())
@@ -143,9 +156,9 @@ impl Log {
     /// The frames, as far as they are to be counted, and how many pages they say the file has.
     fn last_end(&self, salts: Salts) -> io::Result<Option<(u64, u32)>> {
         let (mut number, mut last) = (0, None);
-        self.each(|frame, sound| {
+        self.each(salts, |frame, sound| {
             number += 1;
-            if sound && frame.salts() == salts && frame.ends_with() > 0 {
+            if sound && frame.ends_with() > 0 {
                 last = Some((number, frame.ends_with()));
             }
             Ok(())
@@ -187,13 +200,14 @@ pub fn merge(database: &Path) -> io::Result<()> {
     let most = file.metadata()?.len() / PAGE as u64 + log.frames;
     let salts = log.salts()?;
     let end = salts.map_or(Ok(None), |salts| log.last_end(salts))?;
-    if let Some((last, pages)) = end.filter(|(_, pages)| u64::from(*pages) <= most) {
+    let end = end.filter(|(_, pages)| u64::from(*pages) <= most);
+    if let Some((salts, (last, pages))) = salts.zip(end) {
         let mut number = 0;
-        log.each(|frame, sound| {
+        log.each(salts, |frame, sound| {
             number += 1;
             let page = frame.number(0);
             let in_file = (1..=pages).contains(&page) && number <= last;
-            if sound && in_file && Some(frame.salts()) == salts {
+            if sound && in_file {
                 file.write_all_at(frame.page(), u64::from(page - 1) * PAGE as u64)?;
             }
             Ok(())

@@ -33,9 +33,11 @@ mod salvage;
 mod samples;
 mod sessions;
 mod stats;
+mod sums;
 mod tally;
 #[cfg(test)]
 pub(crate) mod tests;
+pub mod texts;
 mod write;
 
 use std::path::Path;

@@ -1,5 +1,6 @@
 //! The file, open to be written: the connection, and the claim that it is ours.
 
+use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,7 +31,15 @@ const PRAGMAS: &str = "
     PRAGMA temp_store = MEMORY;
 ";
 
-/// A new file with its tables and nothing in them, without a log.
+/// A file that nobody reads before it is [`finished`](finish): nothing is on disk until then.
+const UNFINISHED: &str = "
+    PRAGMA journal_mode = MEMORY;
+    PRAGMA synchronous = OFF;
+    PRAGMA cache_size = -16384;
+    PRAGMA temp_store = MEMORY;
+";
+
+/// A new file with its tables and nothing in them, without a log, to be [`finished`](finish).
 ///
 /// # Errors
 /// Where it can't be created or written.
@@ -38,8 +47,21 @@ pub fn create(path: &Path) -> Result<Connection> {
     Claim::new(path)?;
     let mut connection = Connection::open(path)?;
     connection.pragma_update(None, "page_size", PAGE_BYTES)?;
+    connection.execute_batch(UNFINISHED)?;
     schema::migrate(&mut connection)?;
     Ok(connection)
+}
+
+/// Closes a file that was [`created`](create), and waits until all of it is on disk.
+///
+/// # Errors
+/// Where it can't be written.
+pub fn finish(connection: Connection, path: &Path) -> Result<()> {
+    // Whoever opens it next has its first page as it should be.
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.close().map_err(|(_, error)| error)?;
+    File::open(path)?.sync_all()?;
+    Ok(())
 }
 
 /// A file that is open to be written.

@@ -10,28 +10,51 @@ use super::sessions::CALL_BASE_STEP;
 /// What stands where something is not known any more.
 const LOST: &str = "lost: the file was damaged";
 
-/// Gives every call a session and a function that tell that they are lost.
+/// Gives every call a session that tells that its own is lost.
 ///
 /// # Errors
 /// Where the file can't be read or written.
-pub fn adopt(connection: &Connection) -> Result<()> {
+pub fn give_sessions(connection: &Connection) -> Result<()> {
     while let Some(first) = first_without_session(connection)? {
         add_session(connection, first)?;
     }
+    Ok(())
+}
+
+/// Gives every call of which there are sums a function that tells that its own is lost.
+///
+/// # Errors
+/// Where the file can't be read or written.
+pub fn give_functions(connection: &Connection) -> Result<()> {
     connection.execute(
         "INSERT INTO function
-         SELECT DISTINCT function_id, '(function ' || function_id || ', ' || ?1 || ')', '', 0 FROM call
+         SELECT DISTINCT function_id, '(function ' || function_id || ', ' || ?1 || ')', '', 0
+         FROM duration_bucket
          WHERE function_id NOT IN (SELECT function_id FROM function)",
         [LOST],
     )?;
     Ok(())
 }
 
+/// Looks into the gaps between sessions only.
 fn first_without_session(connection: &Connection) -> Result<Option<i64>> {
-    let sql = "SELECT call_id FROM call WHERE call_id > 0 AND NOT EXISTS
-                 (SELECT 1 FROM session WHERE call_id > call_base AND call_id <= call_last)
-               ORDER BY call_id LIMIT 1";
-    Ok(connection.query_row(sql, [], |row| row.get(0)).optional()?)
+    let mut sessions =
+        connection.prepare("SELECT call_base, call_last FROM session ORDER BY call_base")?;
+    let mut call = connection.prepare(
+        "SELECT call_id FROM call WHERE call_id > ?1 AND call_id <= ?2 ORDER BY call_id LIMIT 1",
+    )?;
+    let mut first_between = |after: i64, last: i64| -> Result<Option<i64>> {
+        Ok(call.query_row([after, last], |row| row.get(0)).optional()?)
+    };
+    let mut seen = 0;
+    let mut rows = sessions.query([])?;
+    while let Some(row) = rows.next()? {
+        if let Some(first) = first_between(seen, row.get(0)?)? {
+            return Ok(Some(first));
+        }
+        seen = seen.max(row.get(1)?);
+    }
+    first_between(seen, i64::MAX)
 }
 
 /// Adds a session whose calls begin with `first`, or a little before, and go on up to the next session.

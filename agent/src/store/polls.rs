@@ -10,7 +10,7 @@ use crate::event::{Call, CallPolls};
 
 /// Sums over polled calls of one function.
 #[derive(Debug, Default)]
-struct Sums {
+pub struct Sums {
     calls: u64,
     polls: u64,
     polled_ns: u64,
@@ -42,7 +42,10 @@ pub fn insert(
             integer(polls.ready_ns)
         ])?;
     }
-    add_sums(connection, session, &sums(calls, polls))
+    for (function, sums) in &sums(calls, polls) {
+        sums.add_to(connection, session.function(*function)?)?;
+    }
+    Ok(())
 }
 
 /// By index of the function.
@@ -51,44 +54,53 @@ fn sums(calls: &[Call], polls: &[CallPolls]) -> HashMap<u32, Sums> {
     let mut sums: HashMap<u32, Sums> = HashMap::new();
     for call in calls {
         if let Some(polls) = of_call.get(&call.id) {
-            sums.entry(call.function).or_default().add(call, polls);
+            let sums = sums.entry(call.function).or_default();
+            sums.add(
+                call.duration_ns,
+                polls.polls,
+                polls.polled_ns,
+                polls.ready_ns,
+            );
         }
     }
     sums
 }
 
 impl Sums {
-    fn add(&mut self, call: &Call, polls: &CallPolls) {
-        let in_turns_ns = polls.polled_ns.saturating_add(polls.ready_ns);
+    /// A call and its polls.
+    pub fn add(&mut self, duration_ns: u64, polls: u64, polled_ns: u64, ready_ns: u64) {
+        let in_turns_ns = polled_ns.saturating_add(ready_ns);
         self.calls += 1;
-        self.polls = self.polls.saturating_add(polls.polls);
-        self.polled_ns = self.polled_ns.saturating_add(polls.polled_ns);
-        self.ready_ns = self.ready_ns.saturating_add(polls.ready_ns);
-        let suspended_ns = call.duration_ns.saturating_sub(in_turns_ns);
+        self.polls = self.polls.saturating_add(polls);
+        self.polled_ns = self.polled_ns.saturating_add(polled_ns);
+        self.ready_ns = self.ready_ns.saturating_add(ready_ns);
+        let suspended_ns = duration_ns.saturating_sub(in_turns_ns);
         self.suspended_ns = self.suspended_ns.saturating_add(suspended_ns);
     }
-}
 
-fn add_sums(connection: &Connection, session: &Session, sums: &HashMap<u32, Sums>) -> Result<()> {
-    // A sum that would overflow stays at the largest number.
-    let mut upsert = connection.prepare_cached(
-        "INSERT INTO poll_stat VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-         ON CONFLICT DO UPDATE SET
-           calls = calls + excluded.calls,
-           polls = min(polls + excluded.polls, 9223372036854775807),
-           polled_ns = min(polled_ns + excluded.polled_ns, 9223372036854775807),
-           ready_ns = min(ready_ns + excluded.ready_ns, 9223372036854775807),
-           suspended_ns = min(suspended_ns + excluded.suspended_ns, 9223372036854775807)",
-    )?;
-    for (function, sums) in sums {
+    /// Adds the sums to those of a function.
+    ///
+    /// # Errors
+    /// Where SQLite can't write.
+    pub fn add_to(&self, connection: &Connection, function: i64) -> Result<()> {
+        // A sum that would overflow stays at the largest number.
+        let mut upsert = connection.prepare_cached(
+            "INSERT INTO poll_stat VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+             ON CONFLICT DO UPDATE SET
+               calls = calls + excluded.calls,
+               polls = min(polls + excluded.polls, 9223372036854775807),
+               polled_ns = min(polled_ns + excluded.polled_ns, 9223372036854775807),
+               ready_ns = min(ready_ns + excluded.ready_ns, 9223372036854775807),
+               suspended_ns = min(suspended_ns + excluded.suspended_ns, 9223372036854775807)",
+        )?;
         upsert.execute(params![
-            session.function(*function)?,
-            integer(sums.calls),
-            integer(sums.polls),
-            integer(sums.polled_ns),
-            integer(sums.ready_ns),
-            integer(sums.suspended_ns),
+            function,
+            integer(self.calls),
+            integer(self.polls),
+            integer(self.polled_ns),
+            integer(self.ready_ns),
+            integer(self.suspended_ns),
         ])?;
+        Ok(())
     }
-    Ok(())
 }

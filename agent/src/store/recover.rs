@@ -2,25 +2,28 @@
 //! spools goes into the file, once, and they get an end.
 
 use std::fs::{self, File};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::fault::{Fault, fault};
-use super::file::{Claim, beside};
+use super::file::{Claim, beside, remove};
 use super::log;
 use super::opened::Opened;
 use super::salvage::salvage;
 use super::sessions::Session;
-use super::{SessionInfo, Store, replace, write};
+use super::{SessionInfo, Store, replace, texts, write};
 use crate::event::unix_ns;
 use crate::event::{AgentEvent, Level};
 use crate::spool::segment::Reader;
 
 /// The `end_reason` of sessions that were cut short.
 pub const INTERRUPTED: &str = "interrupted";
+
+/// The kind of the event that tells of it.
+pub const RECOVERED: &str = "recovered";
 
 /// What a spool gave.
 #[derive(Debug, Default)]
@@ -42,13 +45,42 @@ struct Replayed {
 /// One sentence, where the path is no file of ours, or is being written, or can't be. What has been
 /// replayed by then stays, and the rest waits in the spool.
 pub fn recover(path: &Path) -> Result<Vec<String>> {
+    let put_back = put_back(path)?;
     let salvaged = salvage_damaged(path)?;
     let claim = Arc::new(Claim::existing(path)?);
     let (opened, mut recovered) = finish_interrupted(Opened::new(&claim)?)
         .with_context(|| format!("can't recover '{}'", path.display()))?;
     opened.leave_single_file();
-    recovered.splice(0..0, salvaged);
+    recovered.splice(0..0, put_back.into_iter().chain(salvaged));
     Ok(recovered)
+}
+
+/// Gives a damaged file its name back, where whoever was to put another one in its place was killed. Says
+/// so; `None` where the file is there.
+fn put_back(path: &Path) -> Result<Option<String>> {
+    if path.try_exists()? {
+        return Ok(None);
+    }
+    let changed = |aside: &PathBuf| aside.metadata().and_then(|metadata| metadata.modified());
+    let all = replace::all_aside(path).chain([beside(path, ".damaged")]);
+    let last = all
+        .filter_map(|aside| Some((changed(&aside).ok()?, aside)))
+        .max();
+    let Some((_, aside)) = last else {
+        return Ok(None);
+    };
+    let _claim = Claim::ours(&aside)?;
+    remove(&beside(path, ".new"));
+    let log = beside(&aside, "-wal");
+    if log.exists() {
+        fs::rename(log, beside(path, "-wal"))?;
+    }
+    let _ = fs::remove_file(beside(&aside, "-shm"));
+    fs::rename(&aside, path)?;
+    Ok(Some(format!(
+        "{} had been put aside to be replaced, and has its name again",
+        aside.display()
+    )))
 }
 
 /// Puts a damaged file aside, and what can be read of it in its place. Says so; `None` where it is not
@@ -63,7 +95,7 @@ fn salvage_damaged(path: &Path) -> Result<Option<String>> {
         let opened = Opened::new(&claim)?;
         let check = "PRAGMA quick_check(1)";
         let said: String = opened.connection.query_row(check, [], |row| row.get(0))?;
-        Ok(said == "ok")
+        Ok(said == "ok" && texts::count_damaged(&opened.connection)? == 0)
     });
     match sound {
         Ok(true) => return Ok(None),
@@ -79,7 +111,7 @@ fn salvage_damaged(path: &Path) -> Result<Option<String>> {
             "'{path}' is damaged, and there is an earlier damaged file '{aside}': move that one away"
         );
     }
-    let _ = fs::remove_file(&new);
+    remove(&new);
     fs::rename(path, &aside)?;
     let _ = fs::rename(beside(path, "-wal"), beside(&aside, "-wal"));
     let _ = fs::remove_file(beside(path, "-shm"));
@@ -89,7 +121,7 @@ fn salvage_damaged(path: &Path) -> Result<Option<String>> {
     fs::rename(&new, path)?;
     let aside = aside.display();
     Ok(Some(format!(
-        "the file was damaged and is {aside} now; what could be read was copied, {lost} calls are lost"
+        "the file was damaged and is {aside} now; {lost}"
     )))
 }
 
@@ -127,11 +159,7 @@ impl Store {
     fn finish_interrupted(&mut self) -> Result<String> {
         let replayed = self.replay()?;
         let sentence = replayed.sentence(self.session.id);
-        let mut events = vec![AgentEvent::now(
-            Level::Warning,
-            "recovered",
-            sentence.clone(),
-        )];
+        let mut events = vec![AgentEvent::now(Level::Warning, RECOVERED, sentence.clone())];
         for unreadable in &replayed.unreadable {
             events.push(AgentEvent::now(Level::Error, "lost", unreadable.clone()));
         }

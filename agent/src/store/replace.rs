@@ -2,7 +2,8 @@
 //!
 //! While the old one is open, all of it can be read, also when it was deleted or renamed: then the new
 //! one is its copy. A damaged one is put aside, and the new one has what can be read of it. The old
-//! connection is closed before the new file gets its name: SQLite removes logs by name.
+//! connection is closed before the new file gets its name: SQLite removes logs by name. Where the agent is
+//! killed before that, [`recover`](super::recover) finds the old one by the name that it was given.
 
 use std::fs::{self, Metadata};
 use std::io;
@@ -15,7 +16,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, params};
 
 use super::Store;
-use super::file::{Claim, DAMAGED, beside};
+use super::file::{Claim, DAMAGED, beside, remove};
 use super::log;
 use super::opened::Opened;
 use super::salvage::salvage;
@@ -89,7 +90,7 @@ impl Store {
     pub fn replace(&mut self, wrong: &Wrong) -> Result<String> {
         let path = self.opened.claim.path.clone();
         let new = beside(&path, ".new");
-        let _ = fs::remove_file(&new);
+        remove(&new);
         let copied = match wrong {
             Wrong::Gone(_) if self.seen.aside.is_none() => self.copy_to(&new).is_ok(),
             _ => false,
@@ -108,8 +109,7 @@ impl Store {
             let aside = self.put_aside()?;
             let lost = salvage(&aside, &new)
                 .with_context(|| format!("can't save what is left of '{}'", aside.display()))?;
-            let aside = aside.display();
-            format!("it is {aside} now; what could be read was copied, {lost} calls are lost")
+            format!("it is {} now; {lost}", aside.display())
         };
         let path = if copied && self.has_its_name() {
             // All of it is in its copy.
@@ -160,9 +160,7 @@ impl Store {
             return Ok(aside.clone());
         }
         let path = self.opened.claim.path.clone();
-        let free = |number: &u32| !beside(&path, &format!(".damaged-{number}")).exists();
-        let number = (1..).find(free).unwrap_or(u32::MAX);
-        let aside = beside(&path, &format!(".damaged-{number}"));
+        let aside = free_aside(&path);
         fs::rename(&path, &aside)
             .with_context(|| format!("can't put '{}' aside", path.display()))?;
         // Where there is no log, the file holds all.
@@ -249,6 +247,28 @@ impl Store {
         transaction.commit()?;
         Ok(())
     }
+}
+
+/// A name for a damaged file that no file has.
+fn free_aside(path: &Path) -> PathBuf {
+    let mut numbers = 1_u32..;
+    loop {
+        let aside = aside(path, numbers.next().unwrap_or(u32::MAX));
+        if !aside.exists() {
+            return aside;
+        }
+    }
+}
+
+/// The name that a damaged file is given, the first one 1.
+fn aside(path: &Path, number: u32) -> PathBuf {
+    beside(path, &format!(".damaged-{number}"))
+}
+
+/// The files that were put aside in the place of one.
+pub(super) fn all_aside(path: &Path) -> impl Iterator<Item = PathBuf> {
+    let numbered = (1..).map(|number| aside(path, number));
+    numbered.take_while(|aside| aside.exists())
 }
 
 /// A file was there once, and is not any more.

@@ -1,19 +1,25 @@
 //! What can be read of a damaged file, as a new file.
 //!
-//! Rows are copied by ranges of their numbers. A range that can't be read is halved until what is left
-//! out are single rows. The sums are computed anew, and what is missing then is counted as lost.
+//! A table that can be read from beginning to end is copied by one statement. Of another one, rows are
+//! copied by ranges of their numbers: a range that can't be read is halved until what is left out are
+//! single rows. The sums are computed anew, and what is missing then is counted as lost.
+//!
+//! The target goes on meanwhile, so it is done in haste: the new file is nobody's before it is complete,
+//! and is brought to disk once, at the end. A crash before that leaves the damaged file as it was.
 
+use std::fmt;
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
 use anyhow::Result;
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, params};
 
 use super::file::DAMAGED;
 use super::opened::PAGE_BYTES;
-use super::schema::definitions;
-use super::{durations, log, opened, orphans};
+use super::schema::{self, definitions};
+use super::{log, opened, orphans, sums, texts};
 use crate::event::unix_ns;
 
 /// Queries that may fail, besides one for each row that is copied, until ranges are not halved any more.
@@ -23,42 +29,115 @@ const MOST_FAILURES: usize = 1_000_000;
 /// Bytes of a SQLite file's header.
 const HEADER: usize = 100;
 
+/// What of a file could not be saved.
+#[derive(Debug)]
+pub struct Lost {
+    /// Calls that are in the new file no more.
+    calls: u64,
+    /// Texts that have `�` where bytes were none.
+    texts: u64,
+}
+
+impl fmt::Display for Lost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "what could be read was copied, {} calls are lost",
+            self.calls
+        )?;
+        match self.texts {
+            0 => Ok(()),
+            1 => write!(f, ", and 1 text was damaged"),
+            texts => write!(f, ", and {texts} texts were damaged"),
+        }
+    }
+}
+
 /// Makes the file `to` of what can be read of the file `from`, which stays, but for a header that is
-/// none, and a damaged log, of which it gets the pages. Gives back how many calls are lost.
+/// none, and a damaged log, of which it gets the pages.
 ///
 /// # Errors
 /// Where `to` can't be written.
-pub fn salvage(from: &Path, to: &Path) -> Result<u64> {
+pub fn salvage(from: &Path, to: &Path) -> Result<Lost> {
+    // SQLite gives a meaning of its own to some names.
+    let from = &std::path::absolute(from)?;
     let mut new = opened::create(to)?;
     if !log::is_sound(from)? {
         log::merge(from)?;
     }
     repair_header(from, to)?;
     correct_length(from)?;
-    // Connections of their own: what fails in a transaction that writes fails it.
-    let old = Connection::open(from)?;
-    old.pragma_update(None, "cell_size_check", true)?;
+    copy_tables(from, &mut new)?;
     let transaction = new.transaction()?;
-    let right = definitions(&transaction)?;
-    let found = definitions(&old).unwrap_or_default();
-    for table in tables(&transaction)? {
-        // What has only the name of ours may never end.
-        if found.get(&table) == right.get(&table) {
-            copy_table(&old, &transaction, &table)?;
-        }
-    }
-    orphans::adopt(&transaction)?;
-    let lost = correct_sums(&transaction)?;
+    let texts = texts::repair(&transaction)?;
+    orphans::give_sessions(&transaction)?;
+    let calls = correct_sums(&transaction)?;
+    orphans::give_functions(&transaction)?;
     transaction.commit()?;
-    Ok(lost)
+    opened::finish(new, to)?;
+    Ok(Lost { calls, texts })
 }
 
-fn tables(new: &Connection) -> Result<Vec<String>> {
-    let mut select = new.prepare(
-        "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite%'",
-    )?;
-    let names = select.query_map([], |row| row.get(0))?;
-    Ok(names.collect::<rusqlite::Result<_>>()?)
+/// Copies every table, as far as it can be read.
+fn copy_tables(from: &Path, new: &mut Connection) -> Result<()> {
+    // A connection of its own: what fails in a transaction that writes fails it.
+    let old = Connection::open(from)?;
+    // It stays as it is.
+    old.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    old.pragma_update(None, "cell_size_check", true)?;
+    let right = definitions(new)?;
+    let found = definitions(&old).unwrap_or_default();
+    // What has only the name of ours may never end.
+    let ours = schema::tables()?.filter(|table| found.get(*table) == right.get(*table));
+    let rest = copy_whole_tables(from, new, ours)?;
+    let transaction = new.transaction()?;
+    for table in rest {
+        copy_table(&old, &transaction, table)?;
+    }
+    transaction.commit()?;
+    Ok(())
+}
+
+/// Copies the tables that can be read from beginning to end, each as a whole or not at all. Gives back
+/// the others.
+fn copy_whole_tables<'a>(
+    from: &Path,
+    new: &Connection,
+    tables: impl Iterator<Item = &'a str>,
+) -> Result<Vec<&'a str>> {
+    new.pragma_update(None, "cell_size_check", true)?;
+    let attached = from
+        .to_str()
+        .map(|from| new.execute("ATTACH ?1 AS damaged", [from]));
+    if !matches!(attached, Some(Ok(_))) {
+        return Ok(tables.collect());
+    }
+    let mut rest = Vec::new();
+    for table in tables {
+        if !has_key(new, table)? || !copy_whole(new, table) {
+            rest.push(table);
+        }
+    }
+    new.execute_batch("DETACH damaged")?;
+    Ok(rest)
+}
+
+/// Whether a table can't have one row twice. Pages that lead to each other would fill any other for ever.
+fn has_key(new: &Connection, table: &str) -> Result<bool> {
+    let sql = "SELECT count(*) FROM pragma_table_info(?1) WHERE pk > 0";
+    Ok(new.query_row(sql, [table], |row| row.get::<_, i64>(0))? > 0)
+}
+
+/// Copies all rows of a table by a transaction of its own; says whether they could be read.
+fn copy_whole(new: &Connection, table: &str) -> bool {
+    // Without a condition SQLite would copy rows as they are, and not look at the types of values.
+    let copied = new.execute_batch(&format!(
+        "BEGIN; INSERT INTO main.{table} SELECT * FROM damaged.{table} WHERE true; COMMIT;"
+    ));
+    if copied.is_err() && !new.is_autocommit() {
+        let _ = new.execute_batch("ROLLBACK");
+    }
+    copied.is_ok()
 }
 
 /// Lets SQLite read a file that ends before the last page that it should have.
@@ -202,34 +281,11 @@ fn guess_last(connection: &Connection) -> Result<i64> {
 
 /// Computes sums from rows. What the old sums had more is lost, and recorded; gives back how much.
 fn correct_sums(connection: &Connection) -> Result<u64> {
-    durations::register(connection)?;
     connection.execute_batch(
         "CREATE TEMP TABLE old AS
-           SELECT session_id, sum(calls) AS calls FROM function_stat GROUP BY 1;
-         DELETE FROM function_stat;
-         DELETE FROM poll_stat;
-         DELETE FROM duration_bucket;
-         INSERT INTO function_stat
-           SELECT function_id, session_id, count(*), sum(outcome = 0), sum(outcome = 1),
-             sum(outcome = 2), sum(outcome = 3), sum(outcome = 4), sum(outcome = 5),
-             sum(duration_ns), sum(coalesce(self_ns, duration_ns)), min(duration_ns),
-             max(duration_ns),
-             count(blocked_ns),
-             sum(iif(blocked_ns IS NULL, 0,
-               coalesce(polled_ns, duration_ns) - runqueue_ns - blocked_ns)),
-             coalesce(sum(runqueue_ns), 0), coalesce(sum(blocked_ns), 0),
-             count(faults), coalesce(sum(faults & 4294967295), 0), coalesce(sum(faults >> 32), 0)
-           FROM call LEFT JOIN call_polls USING (call_id)
-           JOIN session ON call_id > call_base AND call_id <= call_last
-           GROUP BY 1, 2;
-         INSERT INTO poll_stat
-           SELECT function_id, count(*), sum(polls), sum(polled_ns), sum(ready_ns),
-             sum(duration_ns - polled_ns - ready_ns)
-           FROM call_polls JOIN call USING (call_id) GROUP BY 1;
-         INSERT INTO duration_bucket
-           SELECT function_id, bucket_middle(duration_ns) AS middle_ns, count(*)
-           FROM call GROUP BY 1, 2;",
+           SELECT session_id, sum(calls) AS calls FROM function_stat GROUP BY 1",
     )?;
+    sums::compute(connection)?;
     let lost: i64 = connection.query_row(
         "SELECT coalesce(sum(max(0, calls - (SELECT coalesce(sum(calls), 0)
            FROM function_stat s WHERE s.session_id = old.session_id))), 0) FROM old",

@@ -55,6 +55,16 @@ fn of_version(steps: usize) -> Result<&'static Definitions> {
     Ok(place.get_or_init(|| right))
 }
 
+/// The tables of the current version, by name.
+///
+/// # Errors
+/// Where SQLite has no memory.
+pub fn tables() -> Result<impl Iterator<Item = &'static str>> {
+    let all = of_version(MIGRATIONS.len())?.iter();
+    Ok(all
+        .filter_map(|(name, definition)| definition.starts_with("table ").then_some(name.as_str())))
+}
+
 /// Fails where writing would have something else done.
 ///
 /// # Errors

@@ -69,6 +69,7 @@ pub fn recovery(bytes: &[u8]) {
     fs::write(&cut.path, patched(&file, bytes)).expect("there is room");
     if recover(&cut.path).is_ok() {
         assert_sound(&cut.path);
+        assert_readable(&cut.path);
         read_all(&cut.path, bytes);
     }
 }
@@ -176,7 +177,7 @@ pub(super) fn assert_sound(path: &Path) {
     assert_eq!(said, "ok");
 }
 
-/// Fails unless the report can be made. Text that damage has made no UTF-8 is sound to SQLite, and fails it.
+/// Fails unless the report can be made: text that damage has made no UTF-8 is sound to SQLite.
 pub(super) fn assert_readable(path: &Path) {
     let args = ReportArgs {
         file: path.to_owned(),

@@ -5,13 +5,18 @@ use std::os::unix::fs::FileExt as _;
 
 use super::*;
 use crate::event::CallPolls;
+use crate::query::open_readonly;
 use crate::store::file::beside;
 use crate::store::recover::recover;
 use crate::store::replace::Wrong;
+use crate::store::salvage::salvage;
 
 /// Calls that a store writes before something happens to its file, and after.
-const BEFORE: u64 = 60_000;
+const BEFORE: u64 = 20_000;
 const AFTER: u64 = 1_000;
+
+/// What is said of a file that was whole.
+const ALL_READ: &str = "what could be read was copied, 0 calls are lost";
 
 fn write(store: &mut Store, first: u64, count: u64) {
     for first in (first..first + count).step_by(1000) {
@@ -127,13 +132,17 @@ fn a_file_that_was_truncated_is_replaced_by_what_can_be_read() {
     assert!(folder.path().join("test.db.damaged-1").exists());
 }
 
+fn overwrite_header(path: &Path) {
+    let file = File::options().write(true).open(path).unwrap();
+    file.write_all_at(&[0x5a; 100], 0).unwrap();
+}
+
 #[test]
 fn a_header_that_was_overwritten_costs_nothing() {
     let (_folder, path) = folder();
     let mut store = written(&path);
     checkpoint(&store);
-    let file = File::options().write(true).open(&path).unwrap();
-    file.write_all_at(&[0x5a; 100], 0).unwrap();
+    overwrite_header(&path);
     let wrong = store.look().unwrap();
     store.replace(&wrong).unwrap();
     assert_eq!(goes_on(store, &path), 0);
@@ -272,6 +281,115 @@ fn a_log_may_hold_what_went_into_the_file_long_ago() {
         // It begins anew, and the rest is from before.
         write(&mut store, first * BEFORE + 1, AFTER);
         assert!(crate::store::log::is_sound(&path).unwrap());
+    }
+}
+
+/// Overwrites a text of a file, which is in it once.
+fn spoil(path: &Path, text: &str) {
+    let file = File::options().read(true).write(true).open(path).unwrap();
+    let bytes = fs::read(path).unwrap();
+    let found = |(at, part)| (part == text.as_bytes()).then_some(at);
+    let places = bytes.windows(text.len()).enumerate();
+    let places: Vec<usize> = places.filter_map(found).collect();
+    assert_eq!(places.len(), 1, "{text}");
+    file.write_all_at(b"\xff", places[0] as u64).unwrap();
+}
+
+#[test]
+fn text_that_is_no_utf_8_is_found_and_replaced() {
+    let (_folder, path) = folder();
+    let mut store = store(&path);
+    write(&mut store, 1, AFTER);
+    store.finish(&end()).unwrap();
+    drop(store);
+    spoil(&path, "app -x");
+    let database = open_readonly(&path).unwrap();
+    let damage = database.damage().unwrap().unwrap();
+    assert_eq!(damage, "it is damaged: texts that are no UTF-8: 1");
+    let refused = database.sessions().unwrap_err().to_string();
+    assert!(refused.contains("`exoscope recover "), "{refused}");
+    drop(database);
+    let said = recover(&path).unwrap();
+    assert!(
+        said[0].ends_with("0 calls are lost, and 1 text was damaged"),
+        "{said:?}"
+    );
+    assert_eq!(is_explained(&path, AFTER), 0);
+    assert_eq!(
+        rows(&path, "SELECT command FROM processes"),
+        ["\u{fffd}pp -x"]
+    );
+    assert_eq!(open_readonly(&path).unwrap().damage().unwrap(), None);
+    assert!(recover(&path).unwrap().is_empty());
+}
+
+#[test]
+fn a_file_is_found_whose_agent_was_killed_while_it_was_replaced() {
+    for steps in 1..=3 {
+        let (folder, path) = folder();
+        let store = written(&path);
+        let left = left_behind(&store);
+        overwrite_header(&left);
+        let aside = beside(&left, ".damaged-1");
+        // What is done first, second and third.
+        fs::rename(&left, &aside).unwrap();
+        if steps > 1 {
+            fs::rename(beside(&left, "-wal"), beside(&aside, "-wal")).unwrap();
+        }
+        if steps > 2 {
+            fs::write(beside(&left, ".new"), "half of a file").unwrap();
+        }
+        let said = recover(&left).unwrap();
+        assert!(said[0].ends_with("has its name again"), "{said:?}");
+        assert_eq!(is_explained(&left, BEFORE), 0);
+        assert!(!beside(&left, ".new").exists());
+        drop((store, folder));
+    }
+}
+
+#[test]
+fn sums_are_the_same_when_they_are_computed_from_rows() {
+    let (folder, path) = folder();
+    let mut store = store(&path);
+    let made = (1..=900).map(|id| {
+        let outcome = Outcome::ALL[(id % 6) as usize];
+        let figures = Figures {
+            known: if id % 5 == 0 { 0 } else { u32::MAX },
+            cpu_ns: 50,
+            runqueue_ns: id / 10,
+            blocked_ns: 50 + id - id / 10,
+            minor_faults: 3,
+            major_faults: (id % 2) as u32,
+            ..Figures::default()
+        };
+        Call {
+            figures,
+            ..call(id, None, (id % 3) as u32, outcome)
+        }
+    });
+    let polls = (1..=900).step_by(30).map(|call| CallPolls {
+        call,
+        polls: 2,
+        polled_ns: 100 + call,
+        ready_ns: 0,
+    });
+    let batch = Batch {
+        polls: polls.collect(),
+        ..calls(made.collect())
+    };
+    store.write(&batch).unwrap();
+    store.finish(&end()).unwrap();
+    drop(store);
+    let mut second = Store::open(&path, info()).unwrap();
+    let functions = ["app::b", "app::c", "app::d"].map(function);
+    second.add_functions(&functions).unwrap();
+    write(&mut second, 1, AFTER);
+    second.finish(&end()).unwrap();
+    let copy = folder.path().join("copy.db");
+    assert_eq!(salvage(&path, &copy).unwrap().to_string(), ALL_READ);
+    for table in ["function_stat", "poll_stat", "duration_bucket", "call"] {
+        let sql = format!("SELECT * FROM {table} ORDER BY 1, 2");
+        assert!(rows(&path, &sql) == rows(&copy, &sql), "{table}");
     }
 }
 
