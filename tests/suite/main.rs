@@ -20,6 +20,7 @@ mod refusal;
 mod samples;
 mod selection;
 mod self_times;
+mod service;
 mod stats;
 mod steps;
 mod stress;
