@@ -101,6 +101,9 @@ fn run_tells_how_its_program_ended() {
             (reason.to_owned(), i64::from(status)),
             "{how}"
         );
+        if how != "return" {
+            the_report_shows_first(&bench, "variants::ending::last");
+        }
     }
 }
 

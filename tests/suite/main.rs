@@ -26,6 +26,7 @@ mod steps;
 mod stress;
 mod tools;
 mod variants;
+mod why;
 
 use exoscope_tests::build::Build;
 use exoscope_tests::calls::Calls;

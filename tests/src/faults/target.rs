@@ -4,12 +4,13 @@
 use std::path::{Path, PathBuf};
 
 use super::agent::is_detached;
-use super::scene::{account, attach};
+use super::scene::{Scene, account, attach};
 use super::{Account, Case, Options};
 use crate::agent::{Bench, detach};
 use crate::build::Build;
 use crate::calls::Calls;
-use crate::process::{End, Process};
+use crate::cgroup::Cgroup;
+use crate::process::{End, Process, Signal};
 
 /// The cases.
 pub const CASES: &[Case] = &[
@@ -62,7 +63,40 @@ pub const CASES: &[Case] = &[
         short: true,
         run: reloads,
     },
+    Case {
+        name: "target: SIGKILL",
+        done: "the target is killed by `SIGKILL` in the midst of a call",
+        short: true,
+        run: |_| dies("kill", "was killed by signal 9 (SIGKILL)"),
+    },
+    Case {
+        name: "target: abort",
+        done: "the target aborts in the midst of a call",
+        short: true,
+        run: |_| dies("abort", "was killed by signal 6 (SIGABRT)"),
+    },
+    Case {
+        name: "target: exit",
+        done: "the target exits in the midst of a call",
+        short: true,
+        run: |_| dies("exit", "exited with status 0"),
+    },
+    Case {
+        name: "target: OOM",
+        done: "the OOM killer ends the target in the midst of a call, at the limit of its control group",
+        short: true,
+        run: |_| dies("eat", "was killed by the OOM killer"),
+    },
+    Case {
+        name: "target: SIGKILL at work",
+        done: "the target is killed while it makes calls; how many it made only the kernel knows",
+        short: true,
+        run: |_| killed_at_work(),
+    },
 ];
+
+/// Bytes that a target may use which the OOM killer is to end: enough for its calls, and less than it eats.
+const LIMIT: u64 = 128 << 20;
 
 /// A target, with a copy of its binary of its own, so that nobody else attaches to it.
 pub fn storms(bench: &Bench) -> PathBuf {
@@ -191,4 +225,55 @@ fn reloads(options: Options) -> Account {
         None,
         "as without us",
     ))
+}
+
+/// A target that ends in the midst of a call, `how`; the file says why, and has that call.
+fn dies(how: &str, reason: &str) -> Account {
+    let bench = Bench::new();
+    let binary = Build::release("variants").binary();
+    let mut target = Process::ready_target(&binary, &["--calls", "101", "--end", how]);
+    let pid = target.pid();
+    let group = (how == "eat").then(|| Cgroup::limited(LIMIT));
+    if let Some(group) = &group {
+        group.add(pid);
+    }
+    let agent = attach(pid, &bench.file(), &[]);
+    target.go_on();
+    let lines = target.pauses_at("done");
+    target.go_on();
+    target.end();
+    ended_because(&bench, agent, reason);
+    let died = bench.database().calls_where("outcome = 'target_died'");
+    assert_eq!(
+        (died.total(), died.of(LAST).target_died),
+        (1, 1),
+        "{died:?}"
+    );
+    let made = Calls::told(&lines, pid).total();
+    all(account(&bench.file(), made, None, reason))
+}
+
+/// The call in which targets end.
+const LAST: &str = "variants::ending::last";
+
+/// A target that is killed at an instant of which it knows nothing: what was made is what was counted.
+fn killed_at_work() -> Account {
+    let bench = Bench::new();
+    let scene = Scene::begin(&bench.file(), &[], 60);
+    scene.has_rows();
+    scene.target.signal(Signal::KILL);
+    scene.target.end();
+    let reason = "was killed by signal 9 (SIGKILL)";
+    ended_because(&bench, scene.agent, reason);
+    let counted = "SELECT sum(calls_counted) FROM completeness";
+    let made = u64::try_from(bench.database().number(counted)).expect("a count");
+    all(account(&scene.file, made, None, reason))
+}
+
+/// Expects that an agent ended well because its target had ended, and that the file says how.
+fn ended_because(bench: &Bench, agent: Process, reason: &str) {
+    let end = agent.end();
+    assert_eq!(end.status.code(), Some(0), "{:#?}", end.stderr);
+    let said = bench.database().rows("SELECT end_reason FROM sessions");
+    assert_eq!(said, [[format!("the target {reason}")]]);
 }

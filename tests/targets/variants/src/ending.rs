@@ -23,7 +23,12 @@ pub enum Ending {
     Kill,
     /// Becomes the command `true`, under the same pid.
     Exec,
+    /// Writes to memory until the OOM killer comes; where it does not, the process exits with status 1.
+    Eat,
 }
+
+/// More than the control group of a process that is to eat may use.
+const PLENTY: usize = 512 << 20;
 
 impl FromStr for Ending {
     type Err = String;
@@ -35,9 +40,10 @@ impl FromStr for Ending {
             "abort" => Self::Abort,
             "kill" => Self::Kill,
             "exec" => Self::Exec,
+            "eat" => Self::Eat,
             _ => {
                 return Err(format!(
-                    "`{word}` is none of return, exit, abort, kill, exec"
+                    "`{word}` is none of return, exit, abort, kill, exec, eat"
                 ));
             }
         })
@@ -72,6 +78,10 @@ fn last(ending: Ending) {
             unsafe { libc::raise(libc::SIGKILL) };
         }
         Ending::Exec => panic!("exec failed: {}", Command::new("true").exec()),
+        Ending::Eat => {
+            std::hint::black_box(vec![1_u8; PLENTY]);
+            std::process::exit(1);
+        }
     }
 }
 
