@@ -7,11 +7,13 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
+use rustix::thread::{CpuSet, Pid, sched_getaffinity, sched_setaffinity};
 
-use super::scene::{Scene, accounted, stored};
+use super::scene::{Scene, accounted, attach_command, stored, target};
 use super::{Account, Case, Options};
 use crate::agent::Bench;
 use crate::eventually;
+use crate::process::Process;
 
 /// The cases.
 pub const CASES: &[Case] = &[
@@ -202,11 +204,25 @@ fn index_overwritten(_: Options) -> Account {
     left.account(Some(recovery))
 }
 
+/// Keeps a target on one CPU. Each CPU numbers calls by itself, so those of another one would come between
+/// older rows, and write damaged pages anew.
+fn stays_on_its_cpu(target: &Process) {
+    let allowed = sched_getaffinity(None).expect("this thread may run somewhere");
+    let mut one = CpuSet::new();
+    let first = (0..CpuSet::MAX_CPU).find(|cpu| allowed.is_set(*cpu));
+    one.set(first.expect("this thread runs on some CPU"));
+    let pid = i32::try_from(target.pid()).ok().and_then(Pid::from_raw);
+    sched_setaffinity(pid, &one).expect("it is our child");
+}
+
 /// Bytes inside of the file or its log are overwritten, which is noticed when they are read.
 fn inside(suffix: &str) -> Account {
     let bench = Bench::new();
     let file = bench.file();
-    let scene = Scene::begin(&file, &[], SECONDS);
+    let target = target(SECONDS);
+    stays_on_its_cpu(&target);
+    let agent = attach_command(target.pid(), &file, &[]);
+    let scene = Scene::of(target, SECONDS, agent, &file);
     scene.has_rows();
     sleep(Duration::from_millis(800));
     checkpoint(&file);
