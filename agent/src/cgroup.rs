@@ -26,6 +26,11 @@ mod names {
         &["total_inactive_file", "total_active_file"],
         &["inactive_file", "active_file", "slab_reclaimable"],
     ];
+    /// What of these files is not free at once: it is in use, or has to be written first.
+    pub const KEPT: [&[&str]; 2] = [
+        &["total_mapped_file", "total_dirty", "total_writeback"],
+        &["file_mapped", "file_dirty", "file_writeback"],
+    ];
     /// Of version 1 only: the others stand in its events.
     pub const LIMIT_HITS: &str = "memory.failcnt";
     /// Of version 2 only.
@@ -182,8 +187,9 @@ impl Memory {
 }
 
 /// Bytes that can still be charged to the process without anything being swapped out, before its group,
-/// or one around it, is at its limit; `None` where there is no limit. What is charged for files is free:
-/// the kernel takes it back.
+/// or one around it, is at its limit; `None` where there is no limit. What is charged for files is free,
+/// for the kernel takes it back, unless they are mapped or not written yet: where it does not get these back in
+/// time, it calls the OOM killer.
 ///
 /// # Errors
 /// Where no memory controller is to be seen.
@@ -203,8 +209,11 @@ fn room_in(folder: &Path, version: Version) -> Option<u64> {
     let limit = number(names::LIMIT[index]).filter(|&limit| limit < NO_LIMIT)?;
     let usage = number(names::USAGE[index])?;
     let stat = read(names::STAT)?;
-    let freed = names::FREED[index].iter();
-    let freed: u64 = freed.filter_map(|key| parse::keyed(&stat, key)).sum();
+    let sum = |keys: &[&str]| -> u64 {
+        let found = keys.iter().filter_map(|key| parse::keyed(&stat, key));
+        found.sum()
+    };
+    let freed = sum(names::FREED[index]).saturating_sub(sum(names::KEPT[index]));
     Some(limit.saturating_sub(usage.saturating_sub(freed)))
 }
 
@@ -369,8 +378,14 @@ mod tests {
         assert_eq!(room(Version::Two, "1000\n", "900\n", two), Some(450));
         assert_eq!(room(Version::Two, "1000\n", "1350\n", two), Some(0));
         assert_eq!(room(Version::Two, "max\n", "900\n", two), None);
-        let one = "inactive_file 7\ntotal_inactive_file 200\ntotal_active_file 100\n";
-        assert_eq!(room(Version::One, "1000\n", "1000\n", one), Some(300));
+        let kept = "file_mapped 70\nfile_dirty 20\nfile_writeback 10\n";
+        let kept = format!("{two}{kept}");
+        assert_eq!(room(Version::Two, "1000\n", "900\n", &kept), Some(350));
+        let all_kept = format!("{two}file_mapped 400\n");
+        assert_eq!(room(Version::Two, "1000\n", "900\n", &all_kept), Some(100));
+        let one =
+            "inactive_file 7\ntotal_inactive_file 200\ntotal_active_file 100\ntotal_dirty 40\n";
+        assert_eq!(room(Version::One, "1000\n", "1000\n", one), Some(260));
         let none = "9223372036854771712\n";
         assert_eq!(room(Version::One, none, "1000\n", one), None);
     }

@@ -84,7 +84,10 @@ pub enum ProgramsError {
         log: String,
     },
     /// A map could not be made.
-    #[error("can't create the BPF map `{map}`: {reason}; a smaller --ring-size needs less memory")]
+    #[error(
+        "can't create the BPF map `{map}`: {reason}{}",
+        how_to_get_room(reason)
+    )]
     Map {
         /// Name of the map.
         map: String,
@@ -393,6 +396,14 @@ fn possible_cpus() -> Result<u32, ProgramsError> {
 pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |cause| cause.source());
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
+/// What to do where a map can't be created, unless it may not be.
+fn how_to_get_room(reason: &io::Error) -> &'static str {
+    match reason.kind() {
+        io::ErrorKind::PermissionDenied => "",
+        _ => "; a smaller --ring-size needs less memory, and so does a smaller --open-calls",
+    }
 }
 
 /// Bytes of one CPU's ring where all together have `total`.
