@@ -11,7 +11,7 @@ use crate::stats::parse;
 
 /// The file for the whole machine.
 const MACHINE: &str = "/proc/pressure/memory";
-/// How often it is read: the kernel brings the totals up to date every two seconds.
+/// How often it is read, and so the time over which is judged.
 const EVERY: Duration = Duration::from_secs(2);
 /// Memory is scarce where all threads waited for it for at least so many per cent of the time.
 const WAITED: u128 = 10;

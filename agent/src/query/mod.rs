@@ -186,18 +186,17 @@ impl Database {
 
     /// Calls that were lost within the agent, by the reason, the most first.
     pub fn lost_calls(&self) -> Result<Vec<LostCallsRow>> {
-        let sql = format!(
-            "SELECT {} FROM (SELECT reason, sum(calls) AS calls FROM lost_calls GROUP BY reason)
-             ORDER BY calls DESC, reason",
-            LostCallsRow::COLUMNS
-        );
-        self.select(&sql, [], LostCallsRow::read)
+        self.calls_by_reason("lost_calls")
     }
 
     /// Calls that were counted and not recorded, by the reason, the most first.
     pub fn counted_calls(&self) -> Result<Vec<LostCallsRow>> {
+        self.calls_by_reason("counted_calls")
+    }
+
+    fn calls_by_reason(&self, view: &str) -> Result<Vec<LostCallsRow>> {
         let sql = format!(
-            "SELECT {} FROM (SELECT reason, sum(calls) AS calls FROM counted_calls GROUP BY reason)
+            "SELECT {} FROM (SELECT reason, sum(calls) AS calls FROM {view} GROUP BY reason)
              ORDER BY calls DESC, reason",
             LostCallsRow::COLUMNS
         );
