@@ -7,14 +7,14 @@ use exoscope_abi::{
     polls::CallPolls,
     probe::ErrorDetail,
     record::{
-        CallRecord, ErrorRecord, FIELDS_ROOM, FIELDS_ROOM_SMALL, FieldsRecord, KIND_LEN,
+        CallRecord, ErrorHead, ErrorRecord, FIELDS_ROOM, FieldsHead, FieldsRecord, KIND_LEN,
         LinkRecord, MESSAGE_LEN, MeasuredRecord, PolledMeasuredRecord, PolledRecord, RecordKind,
         Said,
     },
 };
 
 use crate::{
-    ring::reserve,
+    ring::{reserve, reserve_first},
     totals::{self, Totals},
 };
 
@@ -70,28 +70,30 @@ fn submit<T>(record: T, totals: Totals) {
 pub fn error(detail: u64, id: u64, at_ns: u64, said: Said) -> Option<()> {
     // SAFETY: the helper checks the target's address and fails where it is not readable.
     let detail = unsafe { bpf_probe_read_user(detail as *const ErrorDetail) }.ok()?;
-    let entry = reserve::<ErrorRecord>()?;
+    let message_len = at_most::<MESSAGE_LEN>(detail.message_len);
+    let entry = reserve_first::<ErrorRecord>(size_of::<ErrorHead>() + message_len as usize)?;
     let record = entry.record();
-    // SAFETY: the ring gave memory for a whole record; every field is written, the byte arrays up
-    // to the lengths beside them.
+    // SAFETY: the ring gave memory up to the end of the message; every field is written, the byte arrays
+    // up to the lengths beside them.
     let whole = unsafe {
-        (&raw mut (*record).kind).write(RecordKind::Error as u16);
-        (&raw mut (*record).said).write(said as u16);
-        (&raw mut (*record).truncated).write(detail.truncated);
-        (&raw mut (*record).id).write(id);
-        (&raw mut (*record).at_ns).write(at_ns);
+        let head = &raw mut (*record).head;
+        (&raw mut (*head).kind).write(RecordKind::Error as u16);
+        (&raw mut (*head).said).write(said as u16);
+        (&raw mut (*head).truncated).write(detail.truncated);
+        (&raw mut (*head).id).write(id);
+        (&raw mut (*head).at_ns).write(at_ns);
         let kind_len = read_text::<KIND_LEN>(
-            (&raw mut (*record).type_name).cast(),
+            (&raw mut (*head).type_name).cast(),
             detail.kind,
             detail.kind_len,
         );
         let message_len = read_text::<MESSAGE_LEN>(
             (&raw mut (*record).message).cast(),
             detail.message,
-            detail.message_len,
+            message_len,
         );
-        (&raw mut (*record).type_name_len).write(kind_len.unwrap_or(0));
-        (&raw mut (*record).message_len).write(message_len.unwrap_or(0));
+        (&raw mut (*head).type_name_len).write(kind_len.unwrap_or(0));
+        (&raw mut (*head).message_len).write(message_len.unwrap_or(0));
         kind_len.and(message_len).is_some()
     };
     entry.submit();
@@ -101,31 +103,27 @@ pub fn error(detail: u64, id: u64, at_ns: u64, said: Said) -> Option<()> {
 /// Submits a call's encoded fields, or counts them as lost. `size` is that of the marker.
 #[inline(always)]
 pub fn fields(address: u64, size: u64, id: u64, at_ns: u64, totals: Totals) {
-    let submitted = if (size as u32 as usize) < FIELDS_ROOM_SMALL {
-        fields_of::<FIELDS_ROOM_SMALL>(address, size, id, at_ns)
-    } else {
-        fields_of::<FIELDS_ROOM>(address, size, id, at_ns)
-    };
-    if submitted.is_none() {
+    if try_fields(address, size, id, at_ns).is_none() {
         totals.lost_fields();
     }
 }
 
 #[inline(always)]
-fn fields_of<const N: usize>(address: u64, size: u64, id: u64, at_ns: u64) -> Option<()> {
-    let entry = reserve::<FieldsRecord<N>>()?;
+fn try_fields(address: u64, size: u64, id: u64, at_ns: u64) -> Option<()> {
+    // The mask shows the verifier that the length fits; no honest one is changed by it. Without the black
+    // box the compiler would leave it out.
+    let len = core::hint::black_box(size as u32) & (FIELDS_ROOM - 1) as u32;
+    let entry = reserve_first::<FieldsRecord>(size_of::<FieldsHead>() + len as usize)?;
     let record = entry.record();
-    // SAFETY: the ring gave memory for a whole record; every field is written, the bytes up to the
-    // length beside them.
+    // SAFETY: the ring gave memory up to the end of the bytes; every field is written.
     let failed = unsafe {
-        (&raw mut (*record).kind).write(RecordKind::Fields as u16);
-        (&raw mut (*record).truncated).write(u16::from(size & TRUNCATED != 0));
-        (&raw mut (*record).id).write(id);
-        (&raw mut (*record).at_ns).write(at_ns);
-        // The mask shows the verifier that the length fits; no honest one is changed by it. Without
-        // the black box the compiler would leave it out.
-        let len = core::hint::black_box(size as u32) & (N - 1) as u32;
-        (&raw mut (*record).len).write(len);
+        (&raw mut (*record).head).write(FieldsHead {
+            kind: RecordKind::Fields as u16,
+            truncated: u16::from(size & TRUNCATED != 0),
+            len,
+            id,
+            at_ns,
+        });
         read_user_raw((&raw mut (*record).bytes).cast(), len, address as *const _)
     };
     if failed != 0 {
@@ -154,6 +152,11 @@ pub fn link(token: u64, call: u64, at_ns: u64) {
     }
 }
 
+#[inline(always)]
+const fn at_most<const N: usize>(len: u32) -> u32 {
+    if len as usize > N { N as u32 } else { len }
+}
+
 /// Copies at most `N` bytes of the target's memory; gives back how many, or `None` where it is not
 /// readable.
 ///
@@ -164,7 +167,7 @@ unsafe fn read_text<const N: usize>(to: *mut u8, from: u64, len: u32) -> Option<
     if from == 0 || len == 0 {
         return Some(0);
     }
-    let len = if len as usize > N { N as u32 } else { len };
+    let len = at_most::<N>(len);
     // SAFETY: `len` is at most `N`; the helper checks the target's address.
     let failed = unsafe { read_user_raw(to.cast(), len, from as *const _) } != 0;
     if failed { None } else { Some(len) }

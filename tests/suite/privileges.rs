@@ -12,6 +12,7 @@ use exoscope_tests::calls::Calls;
 use exoscope_tests::eventually;
 use exoscope_tests::process::{Process, Signal};
 use rusqlite::Connection;
+use rustix::process::{Pid, getpriority_process};
 use serde_json::Value;
 
 use crate::VARIANTS;
@@ -42,15 +43,14 @@ fn as_user(user: &str, more: &[&str], command: &Command) -> Command {
 
 /// As [`as_user`], by one who was given the capabilities that capture needs, and nothing else.
 fn as_user_with_rights(command: &Command) -> Command {
-    let rights = [
-        "--bounding-set",
-        NEEDED,
-        "--inh-caps",
-        NEEDED,
-        "--ambient-caps",
-        NEEDED,
-    ];
-    as_user(USER, &rights, command)
+    as_user_with(NEEDED, command)
+}
+
+/// As [`as_user`], by one who was given these capabilities.
+fn as_user_with(rights: &str, command: &Command) -> Command {
+    let sets = ["--bounding-set", "--inh-caps", "--ambient-caps"];
+    let options: Vec<&str> = sets.into_iter().flat_map(|set| [set, rights]).collect();
+    as_user(USER, &options, command)
 }
 
 /// A folder that every user may write, with copies of programs in it.
@@ -120,6 +120,43 @@ fn of_threads(pid: u32, line: &str) -> Vec<(String, u64)> {
     };
     let tasks = tasks.filter_map(|task| of_thread(task.ok()?.path()));
     tasks.collect()
+}
+
+/// The nice level of a process or a thread; `None` where it has ended.
+fn nice_level(number: i32) -> Option<i32> {
+    getpriority_process(Pid::from_raw(number)).ok()
+}
+
+/// Expects that of the threads of an agent the one that reads the rings is so many nice levels more urgent
+/// than the others, which have the level of this process and `more`.
+fn is_urgent(agent: &Process, levels: i32, more: i32) {
+    let usual = nice_level(0).expect("this process runs") + more;
+    let threads = || -> Option<Vec<(String, i32)>> {
+        let tasks = fs::read_dir(format!("/proc/{}/task", agent.pid())).ok()?;
+        let thread = |task: PathBuf| {
+            let name = fs::read_to_string(task.join("comm")).ok()?;
+            let number = task.file_name()?.to_str()?.parse().ok()?;
+            Some((name.trim().to_owned(), nice_level(number)?))
+        };
+        tasks.map(|task| thread(task.ok()?.path())).collect()
+    };
+    let reader = ("exo-consumer".to_owned(), usual - levels);
+    eventually("the reader to be urgent, and nobody else", || {
+        let mut threads = threads()?;
+        let reader = threads.iter().position(|thread| *thread == reader)?;
+        threads.remove(reader);
+        threads
+            .iter()
+            .all(|(_, level)| *level == usual)
+            .then_some(())
+    });
+}
+
+/// The program that an agent started.
+fn started_by(agent: &Process) -> u32 {
+    let children = format!("/proc/{0}/task/{0}/children", agent.pid());
+    let children = fs::read_to_string(children).expect("the kernel lists children");
+    children.trim().parse().expect("it has one child")
 }
 
 /// Expects that every thread of an agent has the capabilities `kept` and no others, now and later.
@@ -293,6 +330,54 @@ fn a_session_ends_where_its_target_becomes_a_program_of_another_user() {
 }
 
 #[test]
+fn the_reader_of_the_rings_is_urgent_and_a_started_program_is_not() {
+    let place = Place::new();
+    let target = VARIANTS.copy_to(place.0.path());
+    let run = place.0.run_command(
+        &["--sample", "99"],
+        &target,
+        &["--calls", "3", "--wait-stdin"],
+    );
+    let mut nice = Command::new("nice");
+    let nice = nice.args(["-n", "3"]).arg(exoscope()).args(run.get_args());
+    let mut agent = Process::start(nice);
+    agent.pauses_at("ready");
+    is_urgent(&agent, 10, 3);
+    let target = started_by(&agent).cast_signed();
+    let usual = nice_level(0).expect("this process runs");
+    assert_eq!(nice_level(target), Some(usual + 3));
+    agent.go_on();
+    agent.pauses_at("done");
+    agent.ends_well();
+}
+
+#[test]
+fn who_may_not_be_urgent_captures_all_the_same() {
+    let place = Place::new();
+    let binary = VARIANTS.copy_to(place.0.path());
+    let agent = place.copy(exoscope(), "agent");
+    for (rights, levels) in [(NEEDED, 0), (&format!("{NEEDED},+sys_nice"), 10)] {
+        let mut target = place.target(&binary, OTHER, &["--calls", "3"]);
+        let attach = place.attach(&agent, target.pid(), &[]);
+        let mut agent = Process::start(&mut as_user_with(rights, &attach));
+        is_attached(&mut agent);
+        is_urgent(&agent, levels, 0);
+        assert!(
+            of_threads(agent.pid(), "CapPrm")
+                .iter()
+                .all(|(_, bits)| *bits == SYS_PTRACE),
+            "the right to be urgent is given up"
+        );
+        target.go_on();
+        let truth = Calls::told(&target.pauses_at("done"), target.pid());
+        detach(agent);
+        place.0.database().holds(&truth);
+        target.ends_well();
+        fs::remove_file(place.0.file()).expect("a session made it");
+    }
+}
+
+#[test]
 fn a_started_program_has_no_capabilities_of_ours() {
     let place = Place::new();
     let binary = VARIANTS.copy_to(place.0.path());
@@ -304,9 +389,7 @@ fn a_started_program_has_no_capabilities_of_ours() {
     command.args(run.get_args());
     let mut agent = Process::start(&mut as_user_with_rights(&command));
     agent.pauses_at("ready");
-    let children = format!("/proc/{0}/task/{0}/children", agent.pid());
-    let children = fs::read_to_string(children).expect("the kernel lists children");
-    let target = children.trim().parse().expect("it has one child");
+    let target = started_by(&agent);
     for set in ["CapEff", "CapPrm", "CapAmb"] {
         assert_eq!(of_threads(target, set)[0].1, 0, "{set}");
     }

@@ -21,17 +21,17 @@ use super::steps::Room;
 use crate::event::{Batch, Call, Figures, FunctionCounts, OpenCall, Outcome, SessionLosses};
 use crate::panics::point;
 
-/// Records in one batch at most.
-const BATCH_RECORDS: usize = 1 << 16;
+/// Bytes of the rings in one batch, about: 65,536 calls without anything beside them.
+const BATCH: u64 = 4 << 20;
 /// Shortest and longest pause between two turns.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(20));
 /// Pause after a turn that found next to nothing: each one wakes a CPU that may be asleep. Of what one
 /// core can make of calls in that time, a ring of the usual size holds seven times as much.
 const IDLE_PAUSE: Duration = Duration::from_millis(50);
-/// Records in a turn up to which that is so.
-const IDLE_RECORDS: usize = 16;
-/// Records in a turn above which the next one comes sooner.
-const BUSY_RECORDS: usize = 1 << 13;
+/// Bytes in a turn up to which that is so: a few calls.
+const IDLE: u64 = 1 << 10;
+/// Bytes in a turn above which the next one comes sooner.
+const BUSY: u64 = 512 << 10;
 /// How often open calls and counts are looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(400);
 /// Where order counts: how much older than the turn a record is before nothing can precede it.
@@ -50,22 +50,28 @@ pub struct Progress {
     pub open: AtomicU64,
 }
 
+impl Progress {
+    fn took(&self, calls: usize) {
+        self.calls.fetch_add(calls as u64, Ordering::Relaxed);
+    }
+}
+
 /// Where batches go.
 pub trait Outlet {
     /// Takes a batch, or gives it back after a moment.
-    fn offer(&self, batch: Box<Batch>) -> Offered;
+    fn offer(&self, batch: Box<Batch>) -> Offered<Box<Batch>>;
     /// What is left of its room.
     fn room(&self) -> Room;
 }
 
-/// What became of a batch that was offered.
+/// What became of something that was offered.
 #[derive(Debug)]
-pub enum Offered {
+pub enum Offered<T> {
     /// It was taken.
     Taken,
     /// There is no room for it now.
-    NotYet(Box<Batch>),
-    /// Nobody takes batches any more.
+    NotYet(T),
+    /// It is lost, and counted: nobody takes anything any more.
     Never,
 }
 
@@ -86,7 +92,8 @@ pub struct Consumer {
 
 /// What a turn met.
 struct Drained {
-    records: usize,
+    /// Bytes that were taken from the rings.
+    bytes: u64,
     /// Nothing that ended earlier is left in a ring.
     complete_until: u64,
     /// A ring had more than one batch holds.
@@ -135,13 +142,13 @@ impl Consumer {
             if drained.more {
                 continue;
             }
-            pause = if drained.records > BUSY_RECORDS {
+            pause = if drained.bytes > BUSY {
                 pause / 2
             } else {
                 pause * 2
             };
             pause = pause.clamp(PAUSES.0, PAUSES.1);
-            std::thread::sleep(if drained.records <= IDLE_RECORDS {
+            std::thread::sleep(if drained.bytes <= IDLE {
                 IDLE_PAUSE
             } else {
                 pause
@@ -158,13 +165,14 @@ impl Consumer {
     /// Hands over what was assembled, however long that takes; says whether it was taken.
     fn offer(&mut self, outlet: &impl Outlet) -> bool {
         loop {
+            let calls = self.batch.calls.len();
             match self.hand_over(|batch| outlet.offer(Box::new(batch))) {
-                Offered::Taken => return true,
+                Offered::Taken => {
+                    self.progress.took(calls);
+                    return true;
+                }
                 Offered::Never => return false,
                 Offered::NotYet(batch) => {
-                    self.progress
-                        .calls
-                        .fetch_sub(batch.calls.len() as u64, Ordering::Relaxed);
                     self.batch = *batch;
                     self.govern(outlet.room());
                 }
@@ -176,7 +184,6 @@ impl Consumer {
     fn hand_over<T>(&mut self, send: impl FnOnce(Batch) -> T) -> T {
         let batch = std::mem::take(&mut self.batch);
         self.held = batch.calls.len() as u64;
-        self.progress.calls.fetch_add(self.held, Ordering::Relaxed);
         let sent = send(batch);
         self.held = 0;
         sent
@@ -195,6 +202,7 @@ impl Consumer {
             if !drained.more {
                 self.assembler.finish(&mut self.batch);
             }
+            self.progress.took(self.batch.calls.len());
             self.hand_over(&mut write);
             if !drained.more {
                 return;
@@ -221,9 +229,7 @@ impl Consumer {
             batch.polls.extend(polls);
             batch.calls.push(call);
         }
-        self.progress
-            .calls
-            .fetch_add(batch.calls.len() as u64, Ordering::Relaxed);
+        self.progress.took(batch.calls.len());
         write(batch);
         self.progress.open.store(0, Ordering::Relaxed);
     }
@@ -267,11 +273,11 @@ impl Consumer {
 
     fn drain(&mut self) -> Drained {
         let mut drained = Drained {
-            records: 0,
+            bytes: 0,
             complete_until: monotonic_ns().saturating_sub(SETTLE_NS),
             more: false,
         };
-        let share = BATCH_RECORDS / self.rings.len().max(1);
+        let share = BATCH / self.rings.len().max(1) as u64;
         for ring in &mut self.rings {
             let mut last_end = 0;
             let taken = ring.drain(share, |bytes| {
@@ -288,8 +294,8 @@ impl Consumer {
                 }
                 self.held = 0;
             });
-            drained.records += taken;
-            if taken == share {
+            drained.bytes += taken;
+            if taken >= share {
                 drained.more = true;
                 drained.complete_until = drained.complete_until.min(last_end);
             }

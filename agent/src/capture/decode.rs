@@ -1,8 +1,8 @@
 //! From bytes to records: the only place that looks at raw bytes of a ring.
 
 use exoscope_abi::record::{
-    CallRecord, ErrorRecord, FIELDS_HEADER_LEN, FIELDS_ROOM, FIELDS_ROOM_SMALL, KIND_LEN,
-    LinkRecord, MESSAGE_LEN, MeasuredRecord, PolledMeasuredRecord, PolledRecord, RecordKind, Said,
+    CallRecord, ErrorHead, FieldsHead, KIND_LEN, LinkRecord, MeasuredRecord, PolledMeasuredRecord,
+    PolledRecord, RecordKind, Said,
 };
 
 use super::fields;
@@ -136,18 +136,16 @@ fn decode_link(bytes: &[u8]) -> Option<Record> {
 }
 
 fn decode_error(bytes: &[u8]) -> Option<Record> {
-    let bytes: &[u8; size_of::<ErrorRecord>()] = bytes.try_into().ok()?;
-    // SAFETY: as in `decode_call`; the arrays are of bytes.
-    let record = unsafe { bytes.as_ptr().cast::<ErrorRecord>().read_unaligned() };
+    let (head, message) = bytes.split_first_chunk::<{ size_of::<ErrorHead>() }>()?;
+    // SAFETY: as in `decode_call`; the array is of bytes.
+    let record = unsafe { head.as_ptr().cast::<ErrorHead>().read_unaligned() };
     let said = [Said::AtEnd, Said::InItem, Said::InPanic]
         .into_iter()
         .find(|said| *said as u16 == record.said)?;
     let kind = record
         .type_name
         .get(..(record.type_name_len as usize).min(KIND_LEN))?;
-    let message = record
-        .message
-        .get(..(record.message_len as usize).min(MESSAGE_LEN))?;
+    let message = message.get(..record.message_len as usize)?;
     let message = if record.truncated == 0 {
         message
     } else {
@@ -172,23 +170,18 @@ pub(super) fn whole_characters(text: &[u8]) -> &[u8] {
 }
 
 fn decode_fields(bytes: &[u8]) -> Option<Record> {
-    let (header, bytes) = bytes.split_at_checked(FIELDS_HEADER_LEN)?;
-    if bytes.len() != FIELDS_ROOM && bytes.len() != FIELDS_ROOM_SMALL {
+    let (head, encoded) = bytes.split_first_chunk::<{ size_of::<FieldsHead>() }>()?;
+    // SAFETY: as in `decode_call`.
+    let record = unsafe { head.as_ptr().cast::<FieldsHead>().read_unaligned() };
+    if encoded.len() != record.len as usize {
         return None;
     }
-    let [_, _, truncated_low, truncated_high, rest @ ..] = header else {
-        return None;
-    };
-    let (len, rest) = rest.split_first_chunk()?;
-    let (id, rest) = rest.split_first_chunk()?;
-    let at_ns = rest.first_chunk()?;
-    let len = u32::from_ne_bytes(*len) as usize;
-    let (json, whole) = fields::to_json(&bytes[..len.min(bytes.len())]);
+    let (json, whole) = fields::to_json(encoded);
     Some(Record::Fields(Box::new(FieldsText {
-        id: u64::from_ne_bytes(*id),
-        at_ns: u64::from_ne_bytes(*at_ns),
+        id: record.id,
+        at_ns: record.at_ns,
         json,
-        truncated: !whole || [*truncated_low, *truncated_high] != [0, 0],
+        truncated: !whole || record.truncated != 0,
     })))
 }
 
@@ -210,36 +203,74 @@ mod tests {
                     || len == size_of::<MeasuredRecord>() && kind == RecordKind::Measured as u16
                     || len == size_of::<PolledMeasuredRecord>()
                         && kind == RecordKind::PolledMeasured as u16
-                    || len == size_of::<LinkRecord>() && kind == RecordKind::Link as u16;
+                    || len == size_of::<LinkRecord>() && kind == RecordKind::Link as u16
+                    || len == size_of::<FieldsHead>() && kind == RecordKind::Fields as u16
+                    || len >= size_of::<ErrorHead>() && kind == RecordKind::Error as u16;
                 assert_eq!(decode(&bytes).is_some(), fits, "{len} bytes of kind {kind}");
             }
         }
     }
 
-    #[test]
-    fn hostile_lengths_in_an_error_stay_inside() {
-        let mut bytes = vec![0xff; size_of::<ErrorRecord>()];
-        bytes[..2].copy_from_slice(&(RecordKind::Error as u16).to_ne_bytes());
-        assert_eq!(decode(&bytes), None, "nothing says so");
-        bytes[2..4].copy_from_slice(&(Said::InPanic as u16).to_ne_bytes());
-        let Some(Record::Error(text)) = decode(&bytes) else {
-            panic!("not decoded")
-        };
-        assert_eq!(text.message.chars().count(), MESSAGE_LEN);
-        assert!(text.truncated);
+    /// A record as long as its head says, or one byte shorter.
+    fn ending_with<const N: usize>(head: [u8; N], len: usize) -> [Vec<u8>; 2] {
+        let mut whole = head.to_vec();
+        whole.resize(N + len, b'x');
+        [whole.clone(), whole[..whole.len() - 1].to_vec()]
     }
 
     #[test]
-    fn fields_of_absurd_lengths_stay_inside() {
-        for room in [FIELDS_ROOM_SMALL, FIELDS_ROOM] {
-            let mut bytes = vec![0xff; FIELDS_HEADER_LEN + room];
-            bytes[..2].copy_from_slice(&(RecordKind::Fields as u16).to_ne_bytes());
-            let Some(Record::Fields(fields)) = decode(&bytes) else {
+    fn an_error_is_as_long_as_its_message() {
+        let head = |said: u16, type_name_len, message_len| {
+            let head = ErrorHead {
+                kind: RecordKind::Error as u16,
+                said,
+                truncated: 1,
+                id: 7,
+                at_ns: 8,
+                type_name_len,
+                message_len,
+                type_name: [b't'; KIND_LEN],
+            };
+            // SAFETY: the struct has no padding.
+            unsafe { std::mem::transmute::<ErrorHead, [u8; size_of::<ErrorHead>()]>(head) }
+        };
+        for len in [1, 40, 512] {
+            let [whole, short] =
+                ending_with(head(Said::InPanic as u16, u32::MAX, len), len as usize);
+            let Some(Record::Error(text)) = decode(&whole) else {
+                panic!("not decoded")
+            };
+            assert_eq!(text.message.len(), len as usize);
+            assert_eq!(text.kind.len(), KIND_LEN);
+            assert!(text.truncated);
+            assert_eq!(decode(&short), None);
+        }
+        let [whole, _] = ending_with(head(u16::MAX, 0, 9), 9);
+        assert_eq!(decode(&whole), None, "nothing says so");
+        assert_eq!(decode(&head(Said::InPanic as u16, 0, u32::MAX)), None);
+    }
+
+    #[test]
+    fn fields_are_as_long_as_they_say() {
+        let head = |len| {
+            let head = FieldsHead {
+                kind: RecordKind::Fields as u16,
+                truncated: 0,
+                len,
+                id: 7,
+                at_ns: 8,
+            };
+            // SAFETY: the struct has no padding.
+            unsafe { std::mem::transmute::<FieldsHead, [u8; size_of::<FieldsHead>()]>(head) }
+        };
+        for len in [1, 256, 2047] {
+            let [whole, short] = ending_with(head(len), len as usize);
+            let Some(Record::Fields(fields)) = decode(&whole) else {
                 panic!("not decoded")
             };
             assert_eq!((fields.json.as_str(), fields.truncated), ("{}", true));
-            assert_eq!(decode(&bytes[1..]), None);
-            assert_eq!(decode(&bytes[..bytes.len() - 1]), None);
+            assert_eq!(decode(&short), None);
         }
+        assert_eq!(decode(&head(u32::MAX)), None);
     }
 }

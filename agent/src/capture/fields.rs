@@ -7,16 +7,19 @@
 //! | text | a string; a byte that is no UTF-8 as `\xNN` |
 //! | bytes | a string in which bytes that are no printable ASCII are escaped as in Rust: `\x00`, `\n` |
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use exoscope_abi::field::{CUT, ENTRY_HEADER_LEN, Kind};
+use serde::Serialize;
 
 use super::decode::whole_characters;
 
 /// The object, and whether every entry made sense and was whole. What comes after an entry that
 /// makes no sense is left out.
 pub fn to_json(bytes: &[u8]) -> (String, bool) {
-    let mut json = String::from("{");
+    let mut json = Vec::with_capacity(bytes.len() + bytes.len() / 8 + 2);
+    json.push(b'{');
     let mut rest = bytes;
     let mut whole = true;
     while !rest.is_empty() {
@@ -26,18 +29,19 @@ pub fn to_json(bytes: &[u8]) -> (String, bool) {
         };
         rest = after;
         whole &= !entry.cut;
-        let Some(value) = entry.value() else {
-            whole = false;
-            continue;
-        };
-        if json.len() > 1 {
-            json.push(',');
+        let before = json.len();
+        if before > 1 {
+            json.push(b',');
         }
-        json.push_str(&quoted(&lossless(entry.name)));
-        json.push(':');
-        json.push_str(&value);
+        push(&lossless(entry.name), &mut json);
+        json.push(b':');
+        if entry.push_value(&mut json).is_none() {
+            whole = false;
+            json.truncate(before);
+        }
     }
-    json.push('}');
+    json.push(b'}');
+    let json = String::from_utf8(json).expect("texts and numbers were pushed, and nothing else");
     (json, whole)
 }
 
@@ -66,29 +70,30 @@ impl<'a> Entry<'a> {
         Some((entry, rest))
     }
 
-    /// The value in JSON; `None` where its length is not that of its kind.
-    fn value(&self) -> Option<String> {
-        Some(match self.kind {
-            Kind::Formatted | Kind::Text => quoted(&lossless(self.text())),
-            Kind::Bytes => quoted(&self.bytes.escape_ascii().to_string()),
-            Kind::Signed => i64::from_le_bytes(self.exactly()?).to_string(),
-            Kind::Unsigned => u64::from_le_bytes(self.exactly()?).to_string(),
-            Kind::SignedWide => i128::from_le_bytes(self.exactly()?).to_string(),
-            Kind::UnsignedWide => u128::from_le_bytes(self.exactly()?).to_string(),
+    /// Appends the value in JSON; `None` where its length is not that of its kind.
+    fn push_value(&self, json: &mut Vec<u8>) -> Option<()> {
+        match self.kind {
+            Kind::Formatted | Kind::Text => push(&lossless(self.text()), json),
+            Kind::Bytes => push(&self.bytes.escape_ascii().to_string(), json),
+            Kind::Signed => push(&i64::from_le_bytes(self.exactly()?), json),
+            Kind::Unsigned => push(&u64::from_le_bytes(self.exactly()?), json),
+            Kind::SignedWide => push(&i128::from_le_bytes(self.exactly()?), json),
+            Kind::UnsignedWide => push(&u128::from_le_bytes(self.exactly()?), json),
             Kind::Bool => match self.exactly()? {
-                [0] => "false".to_owned(),
-                [1] => "true".to_owned(),
+                [0] => push(&false, json),
+                [1] => push(&true, json),
                 _ => return None,
             },
             Kind::Float => {
                 let value = f64::from_le_bytes(self.exactly()?);
                 if value.is_finite() {
-                    serde_json::to_string(&value).ok()?
+                    push(&value, json);
                 } else {
-                    quoted(&value.to_string())
+                    push(&value.to_string(), json);
                 }
             }
-        })
+        }
+        Some(())
     }
 
     fn exactly<const N: usize>(&self) -> Option<[u8; N]> {
@@ -106,7 +111,10 @@ impl<'a> Entry<'a> {
 }
 
 /// Text in which bytes that are no UTF-8 stand as `\xNN`.
-fn lossless(bytes: &[u8]) -> String {
+fn lossless(bytes: &[u8]) -> Cow<'_, str> {
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        return Cow::Borrowed(text);
+    }
     let mut text = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
         text.push_str(chunk.valid());
@@ -115,12 +123,13 @@ fn lossless(bytes: &[u8]) -> String {
             let _ = write!(text, "\\x{byte:02x}");
         }
     }
-    text
+    Cow::Owned(text)
 }
 
-/// A JSON string.
-fn quoted(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
+/// Appends a text or a number in JSON.
+fn push<T: Serialize + ?Sized>(value: &T, json: &mut Vec<u8>) {
+    // Neither can fail to be written to memory.
+    let _ = serde_json::to_writer(json, value);
 }
 
 #[cfg(test)]

@@ -53,10 +53,11 @@ impl Ring {
         Ok(ring)
     }
 
-    /// Hands up to `limit` records to `each`, and tells how many there were.
-    pub fn drain(&mut self, limit: usize, mut each: impl FnMut(&[u8])) -> usize {
-        let mut records = 0;
-        while records < limit {
+    /// Hands records to `each` until they took up `limit` bytes of the ring or there are no more, and tells
+    /// how many bytes they took up.
+    pub fn drain(&mut self, limit: u64, mut each: impl FnMut(&[u8])) -> u64 {
+        let begin = self.taken;
+        while self.taken - begin < limit {
             let at = (self.taken & (self.size - 1)) as usize;
             let header = self.word(at).load(Ordering::Acquire);
             if header == 0 {
@@ -75,7 +76,6 @@ impl Ring {
             };
             if header & DISCARDED == 0 {
                 each(taking.ring.record(at + HEADER, len));
-                records += 1;
             }
             drop(taking);
             if self.taken - self.given_back >= GIVE_BACK {
@@ -83,7 +83,7 @@ impl Ring {
             }
         }
         self.give_back();
-        records
+        self.taken - begin
     }
 
     /// Lets the programs write where records have been taken.
@@ -182,9 +182,11 @@ mod tests {
             header.store(bytes.len() as u64 | flags, Ordering::Release);
         }
 
-        fn drain(&mut self, limit: usize) -> Vec<Vec<u8>> {
+        /// Up to so many lines.
+        fn drain(&mut self, lines: u64) -> Vec<Vec<u8>> {
             let mut records = Vec::new();
-            self.ring.drain(limit, |bytes| records.push(bytes.to_vec()));
+            self.ring
+                .drain(lines * LINE as u64, |bytes| records.push(bytes.to_vec()));
             records
         }
     }
@@ -214,7 +216,7 @@ mod tests {
         }
         let mut seen = Vec::new();
         let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            played.ring.drain(9, |bytes| {
+            played.ring.drain(u64::MAX, |bytes| {
                 seen.push(bytes[0]);
                 assert_ne!(bytes[0], 2, "the second one");
             });
@@ -245,7 +247,7 @@ mod tests {
             assert_eq!(played.drain(9), Vec::<Vec<u8>>::new(), "not yet there");
             let bytes = vec![0xff; len];
             played.submit(at, &bytes, 0);
-            assert_eq!(played.drain(9), [bytes]);
+            assert_eq!(played.drain(99), [bytes]);
         }
         assert!(rounds > 50, "{rounds}");
     }
@@ -259,7 +261,7 @@ mod tests {
             count += 1;
         }
         assert_eq!(count, SIZE as usize / LINE);
-        assert_eq!(played.drain(usize::MAX).len(), count);
+        assert_eq!(played.drain(count as u64).len(), count);
         assert!(played.reserve(56).is_some());
     }
 

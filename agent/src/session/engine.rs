@@ -17,6 +17,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::binaries::Module;
 use super::room;
+use super::urgency::Urgency;
 use super::writer::Writer;
 use crate::attach::call_stats::{CallStat, CallStats};
 use crate::attach::programs::{Programs, Settings};
@@ -30,7 +31,7 @@ use crate::capture::steps::Room;
 use crate::event::{AgentEvent, Batch, Function, Level, Message, Outcome};
 use crate::panics::Panics;
 use crate::sample::{self, Sampler, namespace};
-use crate::spool::queue::{Offer, Queue};
+use crate::spool::queue::Queue;
 use crate::store::Store;
 use crate::target::process::{FileId, Target};
 use crate::target::select::Selection;
@@ -351,7 +352,7 @@ struct SamplerThread {
 }
 
 impl Engine {
-    /// Starts the threads behind an attachment. The receiver hears why the session can't go on.
+    /// Starts the threads behind an attachment; the one that reads the rings has the urgency. The receiver hears why the session can't go on.
     ///
     /// # Errors
     /// Where the arrays can't be mapped.
@@ -360,6 +361,7 @@ impl Engine {
         stacks: Option<StackSampler>,
         store: Store,
         plan: &Plan<'_>,
+        urgency: Urgency,
     ) -> Result<(Self, UnboundedReceiver<&'static str>)> {
         let progress = Arc::new(Progress::default());
         let stop = Arc::new(AtomicBool::new(false));
@@ -380,6 +382,7 @@ impl Engine {
                 consume(consumer, &stop, &queue, &failed)
             })?
         };
+        drop(urgency);
         let sampling = stacks.map(|stacks| stacks.start(Arc::clone(&stop), Arc::clone(&queue)));
         let sampling = sampling.transpose()?;
         let mut writer = Writer::new(store, Arc::clone(&queue), Arc::clone(&progress), notice);
@@ -519,12 +522,12 @@ impl Drop for WriterGuard {
 }
 
 impl Outlet for Queue {
-    fn offer(&self, batch: Box<Batch>) -> Offered {
+    fn offer(&self, batch: Box<Batch>) -> Offered<Box<Batch>> {
         match Self::offer(self, Message::Batch(batch), OFFER) {
-            Offer::Taken => Offered::Taken,
-            Offer::NotYet(Message::Batch(batch)) => Offered::NotYet(batch),
+            Offered::Taken => Offered::Taken,
+            Offered::NotYet(Message::Batch(batch)) => Offered::NotYet(batch),
             // What was offered is a batch.
-            Offer::NotYet(Message::Functions(_)) | Offer::Never => Offered::Never,
+            Offered::NotYet(Message::Functions(_)) | Offered::Never => Offered::Never,
         }
     }
 

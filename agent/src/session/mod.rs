@@ -1,12 +1,14 @@
 //! A session: from attaching to a target to a finished file.
 //!
 //! [`binaries`] finds what can be attached to, [`engine`] attaches and owns the threads, of which
-//! [`writer`] is one, [`watch`] waits for the end, and [`progress`] tells the person.
+//! [`writer`] is one, [`urgency`] says which goes first, [`watch`] waits for the end, and [`progress`] tells
+//! the person.
 
 pub mod binaries;
 pub mod engine;
 pub mod progress;
 mod room;
+mod urgency;
 pub mod watch;
 pub mod writer;
 
@@ -40,6 +42,7 @@ use crate::target::select::Selection;
 use binaries::{Module, modules};
 use engine::{Attached, Attachment, Engine, Plan, StackSampler};
 use progress::Line;
+use urgency::Urgency;
 use watch::{End, Signals, Watched};
 
 /// What `--markers` takes.
@@ -361,6 +364,8 @@ impl<'a> Session<'a> {
             .add_process(&process_info(&target, modules))
             .and_then(|()| Prepared::new(&target, modules, options, byte));
         let recovered = store.recovered().to_vec();
+        // Before the right to it is given up.
+        let urgency = Urgency::begin();
         let prepared = prepared.and_then(|prepared| {
             give_up_privileges(&target, &store, launched)?;
             Ok(prepared)
@@ -380,7 +385,7 @@ impl<'a> Session<'a> {
             }
         };
         let plan = Self::plan(&target, options, byte);
-        let (mut engine, failure) = Engine::start(attachment, stacks, store, &plan)?;
+        let (mut engine, failure) = Engine::start(attachment, stacks, store, &plan, urgency)?;
         engine.announce_functions();
         engine.attachment.set_phase(Phase::Capturing)?;
         let sampler =

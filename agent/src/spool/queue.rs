@@ -21,6 +21,7 @@ use bytesize::ByteSize;
 
 use super::Place;
 use super::segment::{Header, Reader, Unreadable, Writer};
+use crate::capture::consumer::Offered;
 use crate::capture::steps::Room;
 use crate::event::{AgentEvent, Function, Level, Message};
 
@@ -58,17 +59,6 @@ pub enum Next {
     Nothing,
     /// None will come any more.
     Closed,
-}
-
-/// What became of a message that was offered.
-#[derive(Debug)]
-pub enum Offer {
-    /// It was taken.
-    Taken,
-    /// There is no room for it now.
-    NotYet(Message),
-    /// It is lost, and counted: the deadline has passed.
-    Never,
 }
 
 /// The queue.
@@ -180,22 +170,22 @@ impl Queue {
     pub fn push(&self, mut message: Message) -> bool {
         loop {
             match self.offer(message, RETRY) {
-                Offer::Taken => return true,
-                Offer::Never => return false,
-                Offer::NotYet(back) => message = back,
+                Offered::Taken => return true,
+                Offered::Never => return false,
+                Offered::NotYet(back) => message = back,
             }
         }
     }
 
     /// Takes a message, or gives it back where there is no room for it after `patience`. Functions
     /// always have room.
-    pub fn offer(&self, mut message: Message, patience: Duration) -> Offer {
+    pub fn offer(&self, mut message: Message, patience: Duration) -> Offered<Message> {
         let until = Instant::now() + patience;
         loop {
             match self.try_push(message) {
                 Ok(()) => {
                     self.filled.notify_one();
-                    return Offer::Taken;
+                    return Offered::Taken;
                 }
                 Err(back) => message = back,
             }
@@ -203,11 +193,11 @@ impl Queue {
             let mut state = self.state();
             if state.is_over() {
                 state.lose(message.calls(), SPOOL);
-                return Offer::Never;
+                return Offered::Never;
             }
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return Offer::NotYet(message);
+                return Offered::NotYet(message);
             }
             if !state.has_room() {
                 // Woken or not, what is there decides.
@@ -804,7 +794,7 @@ mod tests {
         let mut pushed = 0;
         while matches!(
             queue.offer(message(pushed + 1), Duration::ZERO),
-            Offer::Taken
+            Offered::Taken
         ) {
             pushed += 1;
         }
@@ -813,7 +803,7 @@ mod tests {
         let new = Message::Functions(vec![function("app::new")]);
         assert!(matches!(
             queue.offer(new.clone(), Duration::ZERO),
-            Offer::Taken
+            Offered::Taken
         ));
         queue.take_events();
         queue.tell(vec![AgentEvent::now(

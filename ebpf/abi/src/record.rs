@@ -1,6 +1,7 @@
 //! The records in the ring buffers.
 //!
-//! Every record begins with a [`RecordKind`] as a `u16`; its length follows from the kind.
+//! Every record begins with a [`RecordKind`] as a `u16`. Its length follows from the kind; one that ends
+//! with bytes of the target is as long as they make it.
 
 use crate::{field::FIELDS_LEN, figures::Figures, polls::CallPolls};
 
@@ -21,7 +22,7 @@ pub enum RecordKind {
     Unmatched = 3,
     /// [`ErrorRecord`].
     Error = 4,
-    /// [`FieldsRecord`] with room for [`FIELDS_ROOM_SMALL`] or [`FIELDS_ROOM`] bytes.
+    /// [`FieldsRecord`].
     Fields = 5,
     /// [`LinkRecord`]: in `exits` mode only.
     Link = 6,
@@ -110,10 +111,10 @@ pub enum Said {
     InPanic = 2,
 }
 
-/// What an error or a panic said.
+/// What an error or a panic said, but for the message.
 #[derive(Clone, Copy)]
 #[repr(C)]
-pub struct ErrorRecord {
+pub struct ErrorHead {
     /// [`RecordKind::Error`] as a number.
     pub kind: u16,
     /// [`Said`] as a number.
@@ -127,44 +128,56 @@ pub struct ErrorRecord {
     pub at_ns: u64,
     /// Bytes used of `type_name`.
     pub type_name_len: u32,
-    /// Bytes used of `message`.
+    /// Bytes of the message.
     pub message_len: u32,
     /// The error's type, as the compiler names it.
     pub type_name: [u8; KIND_LEN],
-    /// The message: bytes of the target, perhaps not UTF-8.
+}
+const _: () = assert!(size_of::<ErrorHead>() == 32 + KIND_LEN);
+
+/// What an error or a panic said.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct ErrorRecord {
+    /// All but the message.
+    pub head: ErrorHead,
+    /// The message: bytes of the target, perhaps not UTF-8. The record ends with the last one.
     pub message: [u8; MESSAGE_LEN],
 }
-const _: () = assert!(size_of::<ErrorRecord>() == 32 + KIND_LEN + MESSAGE_LEN);
+const _: () = assert!(size_of::<ErrorRecord>() == size_of::<ErrorHead>() + MESSAGE_LEN);
 
 /// Room for the fields of one marker. A power of two, so that the programs can show with a mask that
 /// a length lies below it.
 pub const FIELDS_ROOM: usize = 2048;
-/// Room in the record of few fields.
-pub const FIELDS_ROOM_SMALL: usize = 256;
-const _: () = assert!(FIELDS_LEN < FIELDS_ROOM);
-const _: () = assert!(FIELDS_ROOM.is_power_of_two() && FIELDS_ROOM_SMALL.is_power_of_two());
+const _: () = assert!(FIELDS_LEN < FIELDS_ROOM && FIELDS_ROOM.is_power_of_two());
 
-/// Fields of a call, with room for less than `N` bytes.
+/// Of fields, what comes before them.
 #[derive(Clone, Copy)]
 #[repr(C)]
-pub struct FieldsRecord<const N: usize> {
+pub struct FieldsHead {
     /// [`RecordKind::Fields`] as a number.
     pub kind: u16,
     /// 1 where something did not fit.
     pub truncated: u16,
-    /// Bytes used of `bytes`.
+    /// Bytes of the fields.
     pub len: u32,
     /// Number (in `exits` mode: address) of the call.
     pub id: u64,
     /// `CLOCK_MONOTONIC` nanoseconds.
     pub at_ns: u64,
-    /// Encoded fields: [`crate::field`].
-    pub bytes: [u8; N],
 }
-/// Bytes of a record of fields before the fields.
-pub const FIELDS_HEADER_LEN: usize = 24;
-const _: () =
-    assert!(size_of::<FieldsRecord<FIELDS_ROOM_SMALL>>() == FIELDS_HEADER_LEN + FIELDS_ROOM_SMALL);
+const _: () = assert!(size_of::<FieldsHead>() == 24);
+
+/// Fields of a call.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct FieldsRecord {
+    /// What comes before them.
+    pub head: FieldsHead,
+    /// Encoded fields: [`crate::field`]. The record ends with the last byte of them.
+    pub bytes: [u8; FIELDS_ROOM],
+}
+const _: () = assert!(size_of::<FieldsRecord>() == size_of::<FieldsHead>() + FIELDS_ROOM);
 
 /// From now on a token stands for a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Write as _;
 use std::os::fd::AsFd as _;
 
-use exoscope_abi::ring::{DATA, SLACK, room, value_size};
+use exoscope_abi::ring::{DATA, LINE, SLACK, room, value_size};
 use exoscope_abi::sample::OFF_CPU_WORDS;
 use exoscope_abi::totals::Recorded;
 use exoscope_agent::capture::assemble::Assembler;
@@ -40,9 +40,9 @@ pub fn shared(bytes: &[u8]) {
     let file = memory(&[&head, data].concat(), value_size(RING as u32) as usize);
     if let Ok(mut rings) = Ring::map_all(file.as_fd(), RING as u32, 1) {
         let mut bytes = 0;
-        while rings[0].drain(7, |record| bytes += room(record.len())) > 0 {}
+        while rings[0].drain(7 * LINE as u64, |record| bytes += room(record.len())) > 0 {}
         assert!(bytes <= RING + SLACK, "each line is taken once");
-        assert_eq!(rings[0].drain(usize::MAX, |_| ()), 0);
+        assert_eq!(rings[0].drain(u64::MAX, |_| ()), 0);
     }
     let file = memory(data, TABLE);
     let calls = OpenCalls::new(file.as_fd(), 16).expect("it can be mapped");

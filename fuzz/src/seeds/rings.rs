@@ -1,8 +1,8 @@
 //! Records of the rings, and the memory that they lie in.
 
 use exoscope_abi::record::{
-    CallRecord, ErrorRecord, FIELDS_HEADER_LEN, FIELDS_ROOM, FIELDS_ROOM_SMALL, LinkRecord,
-    MeasuredRecord, PolledMeasuredRecord, PolledRecord, RecordKind,
+    CallRecord, ErrorHead, FieldsHead, LinkRecord, MeasuredRecord, PolledMeasuredRecord,
+    PolledRecord, RecordKind,
 };
 use exoscope_abi::sample::SampleRecord;
 
@@ -28,9 +28,9 @@ pub fn records() -> Vec<Vec<u8>> {
         (RecordKind::Call, call),
         (RecordKind::Exit, call),
         (RecordKind::Unmatched, call),
-        (RecordKind::Error, size_of::<ErrorRecord>()),
-        (RecordKind::Fields, FIELDS_HEADER_LEN + FIELDS_ROOM_SMALL),
-        (RecordKind::Fields, FIELDS_HEADER_LEN + FIELDS_ROOM),
+        (RecordKind::Error, size_of::<ErrorHead>() + 40),
+        (RecordKind::Fields, size_of::<FieldsHead>()),
+        (RecordKind::Fields, size_of::<FieldsHead>() + 100),
         (RecordKind::Link, size_of::<LinkRecord>()),
         (RecordKind::Polled, size_of::<PolledRecord>()),
         (RecordKind::Measured, size_of::<MeasuredRecord>()),
