@@ -11,10 +11,11 @@ use std::time::Duration;
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch};
 
 use super::agent::is_detached;
-use super::scene::{account, attach, attach_command, target};
-use super::target::{all, ready, run_through, storms};
+use super::scene::{RATE, account, attach};
+use super::target::{all, but_for_pid, ready, run_through, storms};
 use super::{Account, Case, Options};
-use crate::agent::{Bench, detach, is_attached};
+use crate::agent::{Bench, detach};
+use crate::build::Build;
 use crate::calls::Calls;
 use crate::database::Database;
 use crate::eventually;
@@ -62,8 +63,9 @@ pub const CASES: &[Case] = &[
     },
     Case {
         name: "attached: over and over",
-        done: "an agent attaches and detaches while 100,000 calls a second are made. Made are the calls \
-               that the sessions counted",
+        done: "an agent attaches and detaches, twice a count, while 100,000 calls a second are made. Made \
+               are the calls that the sessions counted. Output and status are those of as many calls \
+               alone, and after each session the code is the binary's",
         short: true,
         run: over_and_over,
     },
@@ -263,25 +265,47 @@ fn two_targets() -> Account {
 
 fn over_and_over(options: Options) -> Account {
     let bench = Bench::new();
-    let mut target = target(3600);
+    let binary = Build::release("variants").binary();
+    let rate = RATE.to_string();
+    let mut target = Process::ready_target(&binary, &["--rate", &rate, "--until-told"]);
     target.go_on();
     let mut sum = Account::default();
     let mut random = fastrand::Rng::with_seed(options.seed);
     for round in 0..options.count * 2 {
         let file = bench.path().join(format!("{round}.db"));
         let markers = ["safe", "fast"][random.usize(0..2)];
-        let command = &mut attach_command(target.pid(), &file, &["--markers", markers]);
-        let mut agent = Process::start(command);
-        is_attached(&mut agent);
+        let options = ["--markers", markers];
+        let agent = attach(target.pid(), &file, &options);
         sleep(Duration::from_millis(random.u64(0..50)));
         detach(agent);
         is_detached(&target);
         // What the kernel counted, and not the target, which goes on.
         let counted = "SELECT coalesce(sum(calls_counted), 0) FROM completeness";
         let made = Database::open(&file).number(counted).cast_unsigned();
-        sum = sum.and(all(account(&file, made, None, "goes on")));
+        sum = sum.and(all(account(&file, made, None, "as without us")));
         fs::remove_file(&file).expect("it is there");
     }
     assert!(target.runs(), "the target has ended");
+    is_as_alone(&binary, target);
     sum
+}
+
+/// Ends a target that makes calls until it is told, and expects that it says and does what one does that
+/// makes as many without an agent.
+fn is_as_alone(binary: &Path, target: Process) {
+    let pid = target.pid();
+    let (lines, end) = run_through(target, |_| ());
+    let made = Calls::told(&lines, pid).total().to_string();
+    let alone = Process::ready_target(binary, &["--rate", &made, "--seconds", "1"]);
+    let alone_pid = alone.pid();
+    let (alone_lines, alone_end) = run_through(alone, |_| ());
+    let timeless = |lines: &[String], pid| {
+        let lines = but_for_pid(lines, pid).into_iter();
+        // How long it took is all that may differ.
+        let lines = lines.filter(|line| !line.contains(r#""seconds":"#));
+        lines.collect::<Vec<_>>()
+    };
+    assert_eq!(timeless(&lines, pid), timeless(&alone_lines, alone_pid));
+    assert_eq!(end.stderr, alone_end.stderr);
+    assert_eq!(end.status, alone_end.status);
 }

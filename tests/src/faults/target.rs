@@ -112,10 +112,14 @@ pub fn run_through(mut target: Process, at_done: impl FnOnce(&Process)) -> (Vec<
     (lines, target.end())
 }
 
-/// What a process prints that is not its PID.
-fn but_for_pid(lines: &[String], pid: u32) -> Vec<String> {
-    let pid = pid.to_string();
-    lines.iter().map(|line| line.replace(&pid, "PID")).collect()
+/// What a process prints that is not its PID: that is a member of a JSON line, or a line's last word.
+pub fn but_for_pid(lines: &[String], pid: u32) -> Vec<String> {
+    let (member, word) = (format!(r#""pid":{pid},"#), format!(" {pid}"));
+    let without = |line: &String| {
+        let line = line.replace(&member, "");
+        line.strip_suffix(&word).unwrap_or(&line).to_owned()
+    };
+    lines.iter().map(without).collect()
 }
 
 /// Starts a storm, which waits.

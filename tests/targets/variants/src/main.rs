@@ -31,6 +31,8 @@ struct Plan {
     threads: u64,
     /// Calls a second and seconds, in place of the two parts.
     rate: Option<(u64, u64)>,
+    /// Not for so many seconds, but until a line comes on standard input.
+    until_told: bool,
     /// Other functions too, until a line comes on standard input.
     mixed: bool,
     wait: bool,
@@ -46,6 +48,7 @@ impl Plan {
             calls: options.value("--calls")?.unwrap_or(101),
             threads: options.value("--threads")?.unwrap_or(3),
             rate: options.value("--rate")?.map(|rate| (rate, seconds)),
+            until_told: options.flag("--until-told"),
             mixed: options.flag("--mixed"),
             wait: options.flag("--wait-stdin"),
             hold: options.flag("--hold"),
@@ -62,6 +65,8 @@ impl Plan {
         if let Some((rate, seconds)) = self.rate {
             if self.mixed {
                 rate::whole(rate, &mut truth);
+            } else if self.until_told {
+                rate::until_told(rate, &mut truth);
             } else {
                 rate::run(rate, seconds, &mut truth);
             }

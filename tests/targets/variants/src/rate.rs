@@ -3,7 +3,10 @@
 //!
 //! | function | calls | outcome |
 //! |---|---|---|
-//! | `small` | rate × seconds, exactly | ok |
+//! | `small` | rate × seconds, exactly; with `--until-told` as many as were due when a line came | ok |
+//!
+//! What these calls returned is added up and printed: a line that is the same for every run of as many
+//! calls.
 //!
 //! With `--mixed`, where there were B bursts:
 //!
@@ -19,6 +22,7 @@
 //! no burst makes up for others, so that each is as long as it was.
 
 use std::hint::black_box;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -64,18 +68,25 @@ fn seldom(n: u64) -> u64 {
     small(n) + 1
 }
 
+/// Becomes true when a line comes on standard input.
+fn told() -> Arc<AtomicBool> {
+    let told = Arc::new(AtomicBool::new(false));
+    let tell = Arc::clone(&told);
+    thread::spawn(move || {
+        gate::wait();
+        tell.store(true, Ordering::Release);
+    });
+    told
+}
+
 /// Calls `busy` up to so many times a second, and the others, until a line comes.
 #[exoscope::instrument]
 #[inline(never)]
 pub fn whole(rate: u64, truth: &mut Truth) {
-    static TOLD: AtomicBool = AtomicBool::new(false);
-    thread::spawn(|| {
-        gate::wait();
-        TOLD.store(true, Ordering::Release);
-    });
+    let told = told();
     let burst = rate / 1000;
     let (mut made, mut failed, mut bursts) = (0, 0, 0);
-    while !TOLD.load(Ordering::Acquire) {
+    while !told.load(Ordering::Acquire) {
         failed += (made..made + burst).filter(|n| busy(*n).is_err()).count() as u64;
         made += burst;
         for n in 0..SELDOM {
@@ -97,17 +108,29 @@ fn due(elapsed: Duration, rate: u64, total: u64) -> u64 {
     u64::try_from(calls).map_or(total, |calls| calls.min(total))
 }
 
-/// Makes `rate` calls a second for `seconds` and prints the achieved rate as a JSON line.
+/// Makes `rate` calls a second for `seconds`.
 pub fn run(rate: u64, seconds: u64, truth: &mut Truth) {
     let total = rate * seconds;
+    steadily(rate, total, |made| made == total, truth);
+}
+
+/// Makes `rate` calls a second until a line comes.
+pub fn until_told(rate: u64, truth: &mut Truth) {
+    let told = told();
+    steadily(rate, u64::MAX, |_| told.load(Ordering::Acquire), truth);
+}
+
+/// Makes `rate` calls a second, `total` at most, until the number of those made is enough. Prints the
+/// achieved rate, and what they returned, as JSON lines.
+fn steadily(rate: u64, total: u64, is_enough: impl Fn(u64) -> bool, truth: &mut Truth) {
     let begin = Instant::now();
-    let mut made = 0;
-    while made < total {
-        let burst = due(begin.elapsed(), rate, total) - made;
-        for n in 0..burst {
-            black_box(small(n));
+    let (mut made, mut returned) = (0, 0_u64);
+    while !is_enough(made) {
+        let due = due(begin.elapsed(), rate, total);
+        for n in made..due {
+            returned = returned.wrapping_add(small(n));
         }
-        made += burst;
+        made = due;
         thread::sleep(TICK);
     }
     let elapsed = begin.elapsed().as_secs_f64();
@@ -116,6 +139,7 @@ pub fn run(rate: u64, seconds: u64, truth: &mut Truth) {
         r#"{{"calls":{made},"seconds":{elapsed:.3},"rate":{:.0}}}"#,
         made as f64 / elapsed
     );
+    println!(r#"{{"returned":{returned}}}"#);
 }
 
 #[cfg(test)]
