@@ -5,6 +5,7 @@ use std::path::Path;
 use exoscope_tests::agent::{Bench, detach, is_attached};
 use exoscope_tests::build::Build;
 use exoscope_tests::calls::Calls;
+use exoscope_tests::memory::Traces;
 use exoscope_tests::process::Process;
 use object::elf::{ET_DYN, PT_INTERP};
 use object::read::elf::{ElfFile64, ProgramHeader as _};
@@ -204,6 +205,30 @@ fn library_loaded_by_a_started_program() {
     assert_eq!(agent.end().status.code(), Some(0));
     let database = bench.database();
     database.holds(&truth_of(&database, &lines));
+}
+
+/// The kernel puts probes into it while its loader maps it, and takes them out of what that left mapped.
+#[test]
+fn library_loaded_again_whatever_linked_it() {
+    const LINKERS: [&[&str]; 3] = [
+        &[SYSTEM_LINKER, "-Clink-arg=-fuse-ld=bfd"],
+        &[SYSTEM_LINKER, "-Clink-arg=-fuse-ld=lld"],
+        &[SYSTEM_LINKER, "-Clink-arg=-fuse-ld=mold"],
+    ];
+    let host = Build::release("host").binary();
+    for linker in LINKERS {
+        let bench = Bench::new();
+        let plugin = Build::release("plugin").flags(linker).copy_to(bench.path());
+        let mut target = Process::ready_target(&host, &[path(&plugin), "--reload"]);
+        let agent = bench.attach(target.pid(), &[]);
+        target.go_on();
+        let truth = Calls::told(&target.pauses_at("done"), target.pid());
+        assert_ne!(Traces::of(target.pid()), Traces::NONE, "{linker:?}");
+        detach(agent);
+        assert_eq!(Traces::of(target.pid()), Traces::NONE, "{linker:?}");
+        bench.database().holds(&truth);
+        target.ends_well();
+    }
 }
 
 fn path(path: &Path) -> &str {

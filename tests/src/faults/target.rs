@@ -59,7 +59,7 @@ pub const CASES: &[Case] = &[
     },
     Case {
         name: "target: library comes and goes",
-        done: "an instrumented library is loaded and unloaded, over and over",
+        done: "an instrumented library is loaded and unloaded, over and over, and is itself again after that",
         short: true,
         run: reloads,
     },
