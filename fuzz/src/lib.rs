@@ -52,6 +52,7 @@ pub const READERS: &[Reader] = &[
     reader!(database),
     reader!(rows),
     reader!(recovery),
+    reader!(log),
 ];
 
 /// Writes what a reader is there to read into the folder with which its fuzz target begins,

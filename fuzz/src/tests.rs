@@ -58,7 +58,7 @@ macro_rules! readers {
 }
 
 readers! {
-    elf symbols proc kernel_types shared records fields samples spool replay database rows recovery
+    elf symbols proc kernel_types shared records fields samples spool replay database rows recovery log
 }
 
 #[test]
@@ -73,7 +73,9 @@ fn seeds_are_what_readers_are_there_to_read() {
 
     fs::write(&path, seeds::whole_file()).expect("there is room");
     let file = open_readonly(&path).expect("it is one");
-    assert_eq!(file.functions().expect("it can be read").len(), 1);
+    assert_eq!(file.functions().expect("it can be read").len(), 2);
+    let (_, log) = seeds::file_and_log();
+    assert!(log.len() > 20 << 13, "the log has {} bytes", log.len());
 
     for (number, seed) in seeds::records().iter().enumerate() {
         let decoded = pieces(seed).filter(|piece| decode(piece).is_some());

@@ -19,6 +19,7 @@ pub mod schema;
 pub mod session;
 
 mod calls;
+mod copy;
 mod counts;
 mod details;
 mod died;

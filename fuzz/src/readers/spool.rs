@@ -6,7 +6,8 @@ use std::sync::Arc;
 use exoscope_agent::spool::segment::Reader;
 use exoscope_agent::store::recover::recover;
 
-use super::database::{Cut, assert_readable, assert_sound};
+use super::reading::{assert_readable, assert_sound};
+use super::recovery::Cut;
 use crate::{pieces, scratch, seeds};
 
 /// A segment of the spool: as it is, and as the payloads of records whose checksums are right.

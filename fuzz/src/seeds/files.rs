@@ -1,6 +1,7 @@
 //! Files of sessions, and segments of their spools.
 
 use std::fs;
+use std::ops::Range;
 use std::path::Path;
 
 use exoscope_agent::event::{
@@ -11,15 +12,28 @@ use exoscope_agent::event::{
 use exoscope_agent::spool::segment::{Header, Writer};
 use exoscope_agent::stats::sample::{Name, Snapshot, Switches, ThreadStep};
 use exoscope_agent::store::{ProcessInfo, SessionEnd, SessionInfo, Store};
+use rusqlite::Connection;
 
 use super::piece;
 use crate::scratch;
+
+/// Bytes of a page of a file.
+const PAGE: usize = 1 << 13;
 
 fn function() -> Function {
     Function {
         path: "app::work".into(),
         file: "src/main.rs".into(),
         line: 7,
+    }
+}
+
+/// One that is called often.
+fn other_function() -> Function {
+    Function {
+        path: "app::step".into(),
+        line: 9,
+        ..function()
     }
 }
 
@@ -157,6 +171,28 @@ fn batch() -> Batch {
     }
 }
 
+/// A batch with calls of both functions, some of which fail: some hundred take more than a page.
+fn calls(ids: Range<u64>) -> Batch {
+    let fails = |id: &u64| id.is_multiple_of(8);
+    let call = |id| Call {
+        function: (id % 2) as u32,
+        ..call(
+            id,
+            Some(1),
+            if fails(&id) {
+                Outcome::Err
+            } else {
+                Outcome::Ok
+            },
+        )
+    };
+    Batch {
+        errors: ids.clone().filter(fails).map(error).collect(),
+        calls: ids.map(call).collect(),
+        ..Batch::default()
+    }
+}
+
 fn messages() -> [Message; 2] {
     [
         Message::Functions(vec![function()]),
@@ -225,6 +261,19 @@ pub fn recovery() -> Vec<Vec<u8>> {
     database()
 }
 
+/// As [`database`], in the file, in the header of its log, and in pages there.
+pub fn log() -> Vec<Vec<u8>> {
+    let mut seeds = database();
+    let (file, log) = file_and_log();
+    let (pages, frames) = (file.len() / PAGE, log.len() / PAGE);
+    for place in [0, 1, frames / 2, frames - 1] {
+        // The number of the page and, behind it, the salts; the end of what the page uses.
+        let place = (pages + place) as u8;
+        seeds.push([&[place, 3, 0, 1, 0xff][..], &[place, 0xf8, 0xff, 2, 1, 2]].concat());
+    }
+    seeds
+}
+
 /// Values of each kind, in the first rows of some columns: see the reader.
 pub fn rows() -> Vec<Vec<u8>> {
     let of_column = |column: u8| {
@@ -262,7 +311,24 @@ pub fn cut_file() -> (Vec<u8>, u64) {
     (fs::read(&path).expect("it was written"), key)
 }
 
-/// A session with a batch in its file.
+/// The file of a session that was cut short together with its machine, and the log of that file.
+pub fn file_and_log() -> (Vec<u8>, Vec<u8>) {
+    let folder = scratch();
+    let path = folder.path().join("cut.db");
+    let mut store = begin(&path);
+    let other = Connection::open(&path).expect("it is there");
+    let checkpoint = "PRAGMA wal_checkpoint(TRUNCATE)";
+    let brought = other.query_row(checkpoint, [], |_| Ok(()));
+    brought.expect("nobody reads it");
+    for first in (400..700).step_by(100) {
+        let batch = calls(first..first + 100);
+        store.write(&batch).expect("there is room");
+    }
+    let read = |path| fs::read(path).expect("it was written");
+    (read(path.clone()), read(path.with_extension("db-wal")))
+}
+
+/// A session with batches in its file.
 fn begin(path: &Path) -> Store {
     let info = SessionInfo {
         started_unix_ns: 1_700_000_000_000_000_000,
@@ -277,7 +343,9 @@ fn begin(path: &Path) -> Store {
         build_id: None,
     };
     store.add_process(&process).expect("there is room");
-    store.add_functions(&[function()]).expect("there is room");
+    let functions = [function(), other_function()];
+    store.add_functions(&functions).expect("there is room");
     store.write(&batch()).expect("there is room");
+    store.write(&calls(10..400)).expect("there is room");
     store
 }

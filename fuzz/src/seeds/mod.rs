@@ -6,7 +6,9 @@ mod rings;
 mod target;
 
 pub use elf::elf;
-pub use files::{cut_file, database, recovery, replay, rows, segment_with, spool, whole_file};
+pub use files::{
+    cut_file, database, file_and_log, log, recovery, replay, rows, segment_with, spool, whole_file,
+};
 pub use rings::{fields, records, samples, shared};
 pub use target::{kernel_types, proc, symbols};
 

@@ -7,6 +7,7 @@ use super::*;
 use crate::event::CallPolls;
 use crate::query::open_readonly;
 use crate::store::file::beside;
+use crate::store::opened::PAGE_BYTES;
 use crate::store::recover::recover;
 use crate::store::replace::Wrong;
 use crate::store::salvage::salvage;
@@ -187,6 +188,46 @@ fn a_damaged_file_is_recovered_but_for_its_damaged_pages() {
     assert!((1..2000).contains(&lost), "{lost}");
     assert!(folder.path().join("test.db.damaged").exists());
     assert_eq!(recover(&path).unwrap(), [""; 0]);
+}
+
+#[test]
+fn a_row_whose_number_is_damaged_hides_no_other() {
+    let (_folder, path) = folder();
+    let mut store = written(&path);
+    store.finish(&end()).unwrap();
+    drop(store);
+    let last_leaf = "SELECT pageno FROM dbstat WHERE name = 'call' AND pagetype = 'leaf'
+                     ORDER BY path DESC LIMIT 1";
+    let page: u64 = rows(&path, last_leaf)[0].parse().unwrap();
+    let file = File::options().read(true).write(true).open(&path).unwrap();
+    let mut header = [0; 10];
+    let at = (page - 1) * u64::from(PAGE_BYTES);
+    file.read_exact_at(&mut header, at).unwrap();
+    // The number of cells, and where the first of them is: the last place gets that, too.
+    let cells = u64::from(u16::from_be_bytes([header[3], header[4]]));
+    file.write_all_at(&header[8..], at + 8 + 2 * (cells - 1))
+        .unwrap();
+    recover(&path).unwrap();
+    assert_eq!(is_explained(&path, BEFORE), 1);
+}
+
+#[test]
+fn counts_that_damage_has_made_enormous_stop_nothing() {
+    let (_folder, path) = folder();
+    let mut store = written(&path);
+    store.finish(&end()).unwrap();
+    drop(store);
+    for table in ["function_stat", "kernel_count"] {
+        let sql = format!("UPDATE {table} SET calls = {}", i64::MAX);
+        Connection::open(&path).unwrap().execute(&sql, []).unwrap();
+    }
+    spoil(&path, "app -x");
+    recover(&path).unwrap();
+    assert_eq!(
+        rows(&path, "SELECT count(*) FROM calls"),
+        [BEFORE.to_string()]
+    );
+    assert!(open_readonly(&path).unwrap().lost_calls().unwrap()[0].calls > 1 << 50);
 }
 
 #[test]
