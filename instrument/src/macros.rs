@@ -1,5 +1,30 @@
 //! `call!`, `future!`, `stream!` and `iterator!`: calls where no attribute can stand.
 
+/// Declares the function `module::NAME` where one of the macros below is used, and with `items` another one for
+/// the items.
+#[cfg(feature = "enabled")]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __function_here {
+    ($($plain:ident)? $name:literal) => {
+        $crate::__function!(
+            $($plain)? __ExoscopeFunction,
+            ::core::concat!(::core::module_path!(), "::", $name),
+            ::core::file!(),
+            ::core::line!()
+        );
+    };
+    ($name:literal, items) => {
+        $crate::__function_here!($name);
+        $crate::__function!(
+            item __ExoscopeItem,
+            ::core::concat!(::core::module_path!(), "::", $name, "::item"),
+            ::core::file!(),
+            ::core::line!()
+        );
+    };
+}
+
 /// Runs a block as one call with the name `module::NAME`.
 ///
 /// The block runs as a closure, whether or not the feature `enabled` is on: `return` and `?` leave
@@ -19,12 +44,7 @@
 #[macro_export]
 macro_rules! call {
     ($name:literal, $body:expr $(,)?) => {{
-        $crate::__function!(
-            plain __ExoscopeFunction,
-            ::core::concat!(::core::module_path!(), "::", $name),
-            ::core::file!(),
-            ::core::line!()
-        );
+        $crate::__function_here!(plain $name);
         let state = $crate::__private::State::<__ExoscopeFunction>::new();
         let open = state.enter();
         let mut result = $crate::__private::body(|| $body);
@@ -55,12 +75,7 @@ macro_rules! call {
 #[macro_export]
 macro_rules! future {
     ($name:literal, $future:expr $(,)?) => {{
-        $crate::__function!(
-            __ExoscopeFunction,
-            ::core::concat!(::core::module_path!(), "::", $name),
-            ::core::file!(),
-            ::core::line!()
-        );
+        $crate::__function_here!($name);
         let future = ::core::future::IntoFuture::into_future($future);
         let inspector = $crate::__inspect!($crate::__private::kind_of_output(&future));
         $crate::__private::MovableFutureCall::new(__ExoscopeFunction, inspector, future)
@@ -91,29 +106,13 @@ macro_rules! future {
 #[macro_export]
 macro_rules! stream {
     ($name:literal, $stream:expr $(,)?) => {{
-        $crate::__function!(
-            __ExoscopeFunction,
-            ::core::concat!(::core::module_path!(), "::", $name),
-            ::core::file!(),
-            ::core::line!()
-        );
+        $crate::__function_here!($name);
         let stream = $stream;
         let inspector = $crate::__inspect!($crate::__private::kind_of_item(&stream));
         $crate::__private::StreamCall::new(__ExoscopeFunction, inspector, stream)
     }};
     ($name:literal, $stream:expr, items $(,)?) => {{
-        $crate::__function!(
-            __ExoscopeFunction,
-            ::core::concat!(::core::module_path!(), "::", $name),
-            ::core::file!(),
-            ::core::line!()
-        );
-        $crate::__function!(
-            item __ExoscopeItem,
-            ::core::concat!(::core::module_path!(), "::", $name, "::item"),
-            ::core::file!(),
-            ::core::line!()
-        );
+        $crate::__function_here!($name, items);
         let stream = $stream;
         let inspector = $crate::__inspect!($crate::__private::kind_of_item(&stream));
         $crate::__private::StreamCall::with_items(
@@ -145,29 +144,13 @@ macro_rules! stream {
 #[macro_export]
 macro_rules! iterator {
     ($name:literal, $iterator:expr $(,)?) => {{
-        $crate::__function!(
-            __ExoscopeFunction,
-            ::core::concat!(::core::module_path!(), "::", $name),
-            ::core::file!(),
-            ::core::line!()
-        );
+        $crate::__function_here!($name);
         let iterator = ::core::iter::IntoIterator::into_iter($iterator);
         let inspector = $crate::__inspect!($crate::__private::kind_of_next(&iterator));
         $crate::__private::IteratorCall::new(__ExoscopeFunction, inspector, iterator)
     }};
     ($name:literal, $iterator:expr, items $(,)?) => {{
-        $crate::__function!(
-            __ExoscopeFunction,
-            ::core::concat!(::core::module_path!(), "::", $name),
-            ::core::file!(),
-            ::core::line!()
-        );
-        $crate::__function!(
-            item __ExoscopeItem,
-            ::core::concat!(::core::module_path!(), "::", $name, "::item"),
-            ::core::file!(),
-            ::core::line!()
-        );
+        $crate::__function_here!($name, items);
         let iterator = ::core::iter::IntoIterator::into_iter($iterator);
         let inspector = $crate::__inspect!($crate::__private::kind_of_next(&iterator));
         $crate::__private::IteratorCall::with_items(

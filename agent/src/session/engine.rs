@@ -12,7 +12,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
-use exoscope_abi::{Phase, probe::Probe, sample::NO_PROCESS, table};
+use exoscope_abi::table::{self, DEFAULT_OPEN_CALLS};
+use exoscope_abi::{Phase, probe::Probe, sample::NO_PROCESS};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::binaries::Module;
@@ -68,6 +69,26 @@ pub struct Plan<'a> {
     pub spool_bytes: u64,
     /// What the kernel is asked about every call; in `exits` mode nothing.
     pub call_stats: CallStats,
+}
+
+impl<'a> Plan<'a> {
+    /// Calls with their beginnings and ends, and nothing beside them. Nobody is to read the rings: what they
+    /// lose is not missed.
+    pub fn plain(target: &'a Target, selection: &'a Selection, byte: MarkerByte) -> Self {
+        Self {
+            target,
+            selection,
+            capture: Capture::Full,
+            fields: false,
+            polls: false,
+            byte,
+            ring_bytes: 0,
+            open_calls: DEFAULT_OPEN_CALLS,
+            sampling: Sampling::default(),
+            spool_bytes: 0,
+            call_stats: CallStats::NONE,
+        }
+    }
 }
 
 /// What was attached to one module.
@@ -211,6 +232,19 @@ impl Attachment {
     /// Where the kernel refuses.
     pub fn set_phase(&mut self, phase: Phase) -> Result<()> {
         Ok(self.programs.set_phase(phase)?)
+    }
+
+    /// Loads the programs, attaches to the chosen functions of all `modules`, and begins.
+    ///
+    /// # Errors
+    /// As [`Self::load`] and [`Self::attach`].
+    pub fn begin(plan: &Plan<'_>, modules: &[Module]) -> Result<Self> {
+        let mut attachment = Self::load(plan, modules)?;
+        for module in modules {
+            attachment.attach(plan, module)?;
+        }
+        attachment.set_phase(Phase::Capturing)?;
+        Ok(attachment)
     }
 
     /// Attaches to the chosen functions of a module; gives back what was done.

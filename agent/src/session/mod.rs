@@ -18,7 +18,6 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use clap::ValueEnum;
 use exoscope_abi::Phase;
-use exoscope_abi::table::DEFAULT_OPEN_CALLS;
 use serde::Serialize;
 
 use crate::attach::call_stats::CallStats;
@@ -179,25 +178,9 @@ pub fn in_flight(target: &Target, duration: Duration) -> Result<Vec<(Function, O
         );
     }
     checks::require()?;
-    let plan = Plan {
-        target,
-        selection: &Selection::default(),
-        capture: Capture::Full,
-        fields: false,
-        polls: false,
-        byte: marker_byte(Markers::Auto)?,
-        // Only the table of open calls is read: what the rings lose is not missed.
-        ring_bytes: 0,
-        open_calls: DEFAULT_OPEN_CALLS,
-        sampling: Sampling::default(),
-        spool_bytes: 0,
-        call_stats: CallStats::NONE,
-    };
-    let mut attachment = Attachment::load(&plan, &modules)?;
-    for module in &modules {
-        attachment.attach(&plan, module)?;
-    }
-    attachment.set_phase(Phase::Capturing)?;
+    let selection = Selection::default();
+    let plan = Plan::plain(target, &selection, marker_byte(Markers::Auto)?);
+    let attachment = Attachment::begin(&plan, &modules)?;
     privileges::give_up_all()?;
     std::thread::sleep(duration);
     let now = crate::capture::consumer::monotonic_ns();

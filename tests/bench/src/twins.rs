@@ -4,9 +4,6 @@ use std::path::Path;
 use std::thread;
 
 use anyhow::{Result, bail};
-use exoscope_abi::Phase;
-use exoscope_agent::attach::call_stats::CallStats;
-use exoscope_agent::attach::sampling::Sampling;
 use exoscope_agent::attach::{Capture, MarkerByte};
 use exoscope_agent::session::binaries::modules;
 use exoscope_agent::session::engine::{Attachment, Plan};
@@ -105,22 +102,9 @@ pub fn attach_empty_programs(pid: u32, capture: Capture, byte: MarkerByte) -> Re
     }
     let selection = Selection::default();
     let plan = Plan {
-        target: &process,
-        selection: &selection,
         capture,
-        fields: false,
-        polls: false,
-        byte,
-        ring_bytes: 0,
         open_calls: 1,
-        sampling: Sampling::default(),
-        spool_bytes: 0,
-        call_stats: CallStats::NONE,
+        ..Plan::plain(&process, &selection, byte)
     };
-    let mut attachment = Attachment::load(&plan, &modules)?;
-    for module in &modules {
-        attachment.attach(&plan, module)?;
-    }
-    attachment.set_phase(Phase::Capturing)?;
-    Ok(attachment)
+    Attachment::begin(&plan, &modules)
 }
