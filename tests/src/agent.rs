@@ -90,7 +90,7 @@ impl Bench {
 /// Waits until an agent says that it has attached: for the first time, or to a library once more.
 /// Gives back the line.
 pub fn is_attached(agent: &mut Process) -> String {
-    agent.stderr.until("`attached`", |line| {
+    agent.says("`attached`", |line| {
         line.starts_with("exoscope: attached to ")
     })
 }

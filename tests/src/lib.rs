@@ -33,12 +33,54 @@ pub const PATIENCE: Duration = Duration::from_secs(90);
 /// # Panics
 /// Where it found nothing for [`PATIENCE`]; `what` says what it was to be.
 pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let begin = Instant::now();
+    let mut wait = Wait::begin();
     loop {
         if let Some(found) = look() {
             return found;
         }
-        assert!(begin.elapsed() < PATIENCE, "waited in vain: {what}");
+        assert!(wait.goes_on(), "waited in vain: {what}");
         std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// A wait of [`PATIENCE`] at most. While everything was stopped, such as for a debugger or together with its
+/// virtual machine, nothing could happen, and that does not count.
+struct Wait {
+    waited: Duration,
+    looked: Instant,
+}
+
+impl Wait {
+    /// More than a wait lasts between two looks that nobody stopped.
+    const STEP: Duration = Duration::from_secs(1);
+
+    fn begin() -> Self {
+        Self {
+            waited: Duration::ZERO,
+            looked: Instant::now(),
+        }
+    }
+
+    /// Whether there is patience left. It is to be asked more often than once a [`Self::STEP`].
+    fn goes_on(&mut self) -> bool {
+        let now = Instant::now();
+        self.waited += (now - self.looked).min(Self::STEP);
+        self.looked = now;
+        self.waited < PATIENCE
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_ends_and_does_not_count_a_stop() {
+        let mut wait = Wait::begin();
+        wait.looked -= PATIENCE;
+        assert!(wait.goes_on(), "a stop is no wait");
+        wait.waited = PATIENCE - Duration::from_millis(1);
+        std::thread::sleep(Duration::from_millis(2));
+        assert!(!wait.goes_on());
     }
 }

@@ -1,9 +1,9 @@
 //! Lines of a process's output, as they come.
 
 use std::io::{BufRead as _, BufReader, Read};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 
-use crate::PATIENCE;
+use crate::Wait;
 
 /// The lines that come out of a pipe. A thread reads them, so that the writer never waits.
 pub struct Lines {
@@ -33,20 +33,32 @@ impl Lines {
 
     /// Reads up to the first line that `wanted` holds for, and gives back that line.
     ///
-    /// # Panics
-    /// Where the output ends, or [`PATIENCE`] does, before such a line came.
-    pub fn until(&mut self, what: &str, wanted: impl Fn(&str) -> bool) -> String {
+    /// # Errors
+    /// Where the output ends, or [`PATIENCE`](crate::PATIENCE) does, before such a line came.
+    pub fn until(&mut self, wanted: impl Fn(&str) -> bool) -> Result<String, RecvTimeoutError> {
         loop {
-            match self.receiver.recv_timeout(PATIENCE) {
-                Ok(line) => {
-                    self.seen.push(line);
-                    if let Some(line) = self.seen.last().filter(|line| wanted(line)) {
-                        return line.clone();
-                    }
-                }
-                Err(error) => panic!("no {what} ({error}) after:\n{}", self.seen.join("\n")),
+            let line = self.next()?;
+            self.seen.push(line.clone());
+            if wanted(&line) {
+                return Ok(line);
             }
         }
+    }
+
+    fn next(&self) -> Result<String, RecvTimeoutError> {
+        let mut wait = Wait::begin();
+        loop {
+            match self.receiver.recv_timeout(Wait::STEP / 2) {
+                Err(RecvTimeoutError::Timeout) if wait.goes_on() => (),
+                next => return next,
+            }
+        }
+    }
+
+    /// The lines that have come and were not taken.
+    pub fn so_far(&mut self) -> &[String] {
+        self.seen.extend(self.receiver.try_iter());
+        &self.seen
     }
 
     /// The lines that were read since the last time.
@@ -57,12 +69,12 @@ impl Lines {
     /// Every line that was not taken, to the end of the output.
     ///
     /// # Panics
-    /// Where the output does not end within [`PATIENCE`].
+    /// Where the output does not end within [`PATIENCE`](crate::PATIENCE).
     pub fn rest(mut self) -> Vec<String> {
         loop {
-            match self.receiver.recv_timeout(PATIENCE) {
+            match self.next() {
                 Ok(line) => self.seen.push(line),
-                Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => return self.seen,
+                Err(RecvTimeoutError::Disconnected) => return self.seen,
                 Err(error) => panic!("output without end ({error}):\n{}", self.seen.join("\n")),
             }
         }

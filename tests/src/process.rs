@@ -3,6 +3,8 @@
 use std::io::{ErrorKind, Write as _};
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::sync::mpsc::RecvTimeoutError;
+use std::time::Duration;
 
 pub use rustix::process::Signal;
 use rustix::process::{Pid, kill_process};
@@ -81,10 +83,48 @@ impl Process {
     }
 
     /// Waits until a target pauses with `word`, and gives back the lines that it printed before.
+    ///
+    /// # Panics
+    /// As [`Self::prints`].
     pub fn pauses_at(&mut self, word: &str) -> Vec<String> {
-        self.stdout
-            .until(word, |line| line.split(' ').next() == Some(word));
+        self.prints(word, |line| line.split(' ').next() == Some(word));
         self.stdout.take()
+    }
+
+    /// Waits for a line on its standard output, and gives that back.
+    ///
+    /// # Panics
+    /// Where its output ends before such a line, or [`PATIENCE`] does: with all that it said, and its status.
+    pub fn prints(&mut self, what: &str, wanted: impl Fn(&str) -> bool) -> String {
+        let line = self.stdout.until(wanted);
+        line.unwrap_or_else(|error| self.missing(what, error))
+    }
+
+    /// The same on its standard error.
+    ///
+    /// # Panics
+    /// As [`Self::prints`].
+    pub fn says(&mut self, what: &str, wanted: impl Fn(&str) -> bool) -> String {
+        let line = self.stderr.until(wanted);
+        line.unwrap_or_else(|error| self.missing(what, error))
+    }
+
+    /// Tells why a line was waited for in vain.
+    fn missing(&mut self, what: &str, why: RecvTimeoutError) -> ! {
+        // Its output ends a moment before it does.
+        let ended = (0..100).find_map(|_| {
+            std::thread::sleep(Duration::from_millis(10));
+            self.child.try_wait().ok().flatten()
+        });
+        let state = ended.map_or("runs".to_owned(), |status| {
+            format!("has ended with {status}")
+        });
+        panic!(
+            "no {what} ({why}) from process {}, which {state}, after:\n{}\nand on standard error:\n{}",
+            self.pid(),
+            self.stdout.so_far().join("\n"),
+            self.stderr.so_far().join("\n"),
+        )
     }
 
     /// Lets a target that pauses go on.
@@ -167,5 +207,20 @@ impl Drop for Process {
         // It may have ended; then there is nothing to do.
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[should_panic(
+        expected = "which has ended with exit status: 7, after:\nbegun\nand on standard error:\nthat is all"
+    )]
+    fn a_line_that_never_comes_is_told_with_how_the_process_ended() {
+        let script = "echo begun; echo that is all >&2; exit 7";
+        let mut process = Process::start(Command::new("sh").args(["-c", script]));
+        process.prints("word", |line| line == "word");
     }
 }

@@ -168,7 +168,7 @@ impl Resources {
     /// Where it fails.
     pub fn competes(&mut self, threads: u32, milliseconds: u32) -> (i64, Usage) {
         self.0.tell(&format!("compete {threads} {milliseconds}"));
-        let answer = self.0.stdout.until("answer", |_| true);
+        let answer = self.0.prints("answer", |_| true);
         let waited = answer
             .strip_prefix("waited ")
             .and_then(|ns| ns.parse().ok());
@@ -193,7 +193,7 @@ impl Resources {
         self.0.tell(&format!("observe {command}"));
         let mut observed = Vec::new();
         loop {
-            let answer = self.0.stdout.until("answer", |_| true);
+            let answer = self.0.prints("answer", |_| true);
             match serde_json::from_str(&answer) {
                 Ok(one) => observed.push(one),
                 Err(_) => {
@@ -205,7 +205,7 @@ impl Resources {
     }
 
     fn answer(&mut self, command: &str) -> Usage {
-        let answer = self.0.stdout.until("answer", |_| true);
+        let answer = self.0.prints("answer", |_| true);
         let usage = answer.strip_prefix("used ");
         let usage = usage.unwrap_or_else(|| panic!("`{command}` was answered by `{answer}`"));
         serde_json::from_str(usage).expect("it tells what `getrusage` said")

@@ -150,9 +150,7 @@ fn the_unit_that_doctor_prints_captures_as_a_service_with_all_its_hardening() {
     let program = ["/test/variants", "--calls", "7", "--wait-stdin"];
     let mut target = systemd.command("setpriv", &[&user[..], &program].concat());
     let mut target = Process::start(&mut target);
-    let ready = target
-        .stdout
-        .until("ready", |line| line.starts_with("ready "));
+    let ready = target.prints("ready", |line| line.starts_with("ready "));
     let pid = ready["ready ".len()..].to_owned();
 
     let service = format!("exoscope@{pid}.service");

@@ -53,9 +53,7 @@ impl Crowd {
     /// Waits until the agent says this of a step.
     fn says(&mut self, prefix: &str, step: u8) {
         let said = format!("{prefix}{step} of 3, ");
-        self.agent
-            .stderr
-            .until(&said, |line| line.starts_with(&said));
+        self.agent.says(&said, |line| line.starts_with(&said));
     }
 
     /// Takes all steps, and takes them back. Gives back what the target did, and the file.

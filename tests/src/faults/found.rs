@@ -173,7 +173,7 @@ fn attached(pid: u32, file: &Path) -> Result<Process, String> {
     let read = || ["", "-wal"].map(|suffix| fs::read(beside(file, suffix)).ok());
     let before = read();
     let mut agent = Process::start(&mut attach_command(pid, file, &[]));
-    let said = agent.stderr.until("`attached`, or why not", |line| {
+    let said = agent.says("`attached`, or why not", |line| {
         line.starts_with("exoscope: attached to ") || line.contains("can't ")
     });
     if said.starts_with("exoscope: attached to ") {

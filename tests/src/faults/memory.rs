@@ -297,8 +297,8 @@ fn scarce(_: Options) -> Account {
     let limit = memory.group.limit_from(memory.group.needed() + ROOM);
     let mut other = Cgroup::command_in(&groups, Path::new("dd"));
     let other = Process::start(other.args(["if=/dev/zero", "of=/dev/null", WRITTEN_TO]));
-    let steps = &mut scene.agent.stderr;
-    steps.until("a step", |line| line.contains(": memory was scarce, so "));
+    let scarce = |line: &str| line.contains(": memory was scarce, so ");
+    scene.agent.says("a step", scarce);
     other.signal(Signal::KILL);
     other.end();
     memory.group.limit(PLENTY);
@@ -379,7 +379,7 @@ fn attach_with_room(target: &mut Process, group: &Cgroup, file: &Path) -> (Proce
     // A CPU may have taken pages for the group in advance.
     for _ in 0..5 {
         let mut agent = Process::start(&mut attach_command(target.pid(), file, &[]));
-        let said = agent.stderr.until("`attached`, or why not", |line| {
+        let said = agent.says("`attached`, or why not", |line| {
             line.starts_with("exoscope: attached to ") || line.contains("can't attach to ")
         });
         let kib = said.split("up to ").nth(1);
