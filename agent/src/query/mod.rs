@@ -115,7 +115,7 @@ impl Database {
     /// # Errors
     /// Where it can't be read at all; so for all that follow.
     pub fn damage(&self) -> Result<Option<String>> {
-        let check = "PRAGMA quick_check(1)";
+        let check = "PRAGMA integrity_check(1)";
         let said: String = match self.connection.query_row(check, [], |row| row.get(0)) {
             Err(error) if is_damage(&error) => return Ok(Some(format!("it is damaged: {error}"))),
             said => said.map_err(|error| explain(&self.path, error))?,

@@ -26,6 +26,7 @@ mod died;
 mod durations;
 mod fields;
 pub mod log;
+mod mend;
 mod open_calls;
 mod opened;
 mod orphans;

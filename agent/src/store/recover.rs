@@ -93,7 +93,7 @@ fn salvage_damaged(path: &Path) -> Result<Option<String>> {
             return Ok(false);
         }
         let opened = Opened::new(&claim)?;
-        let check = "PRAGMA quick_check(1)";
+        let check = "PRAGMA integrity_check(1)";
         let said: String = opened.connection.query_row(check, [], |row| row.get(0))?;
         Ok(said == "ok" && texts::count_damaged(&opened.connection)? == 0)
     });

@@ -7,8 +7,6 @@
 //! and is brought to disk once, at the end. A crash before that leaves the damaged file as it was.
 
 use std::fmt;
-use std::fs::File;
-use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
 use anyhow::Result;
@@ -16,12 +14,9 @@ use rusqlite::{Connection, params};
 
 use super::copy::copy_tables;
 use super::file::DAMAGED;
-use super::opened::PAGE_BYTES;
-use super::{log, opened, orphans, sums, texts};
+use super::{log, mend, opened, orphans, sums, texts};
 use crate::event::unix_ns;
 
-/// Bytes of a SQLite file's header.
-const HEADER: usize = 100;
 /// More calls than any session has: a thousand such sessions can still be added up.
 const MOST_CALLS: i64 = 1 << 53;
 
@@ -49,8 +44,8 @@ impl fmt::Display for Lost {
     }
 }
 
-/// Makes the file `to` of what can be read of the file `from`, which stays, but for a header that is
-/// none, and a damaged log, of which it gets the pages.
+/// Makes the file `to` of what can be read of the file `from`, which stays, but for a header or a schema
+/// that is none, and a damaged log, of which it gets the pages.
 ///
 /// # Errors
 /// Where `to` can't be written.
@@ -61,8 +56,9 @@ pub fn salvage(from: &Path, to: &Path) -> Result<Lost> {
     if !log::is_sound(from)? {
         log::merge(from)?;
     }
-    repair_header(from, to)?;
-    correct_length(from)?;
+    mend::header(from, to)?;
+    mend::length(from)?;
+    mend::schema(from, &new, to)?;
     copy_tables(from, &mut new)?;
     let transaction = new.transaction()?;
     let texts = texts::repair(&transaction)?;
@@ -72,43 +68,6 @@ pub fn salvage(from: &Path, to: &Path) -> Result<Lost> {
     transaction.commit()?;
     opened::finish(new, to)?;
     Ok(Lost { calls, texts })
-}
-
-/// Lets SQLite read a file that ends before the last page that it should have.
-fn correct_length(file: &Path) -> Result<()> {
-    let file = File::options().read(true).write(true).open(file)?;
-    let mut header = [0; HEADER];
-    let pages = file.metadata()?.len() / u64::from(PAGE_BYTES);
-    let there = pages > 0 && file.read_exact_at(&mut header, 0).is_ok();
-    let told = u32::from_be_bytes([header[28], header[29], header[30], header[31]]);
-    if there && u64::from(told) > pages {
-        log::tell_pages(&file, u32::try_from(pages)?)?;
-    }
-    Ok(())
-}
-
-/// Gives a file that does not begin as one of ours the first page of a new one: it holds the header and
-/// the root of the schema, and these are the same in all files of a version.
-fn repair_header(from: &Path, new: &Path) -> Result<()> {
-    let damaged = File::options().read(true).write(true).open(from)?;
-    let new = File::open(new)?;
-    let (mut header, mut right) = ([0; HEADER], [0; HEADER]);
-    new.read_exact_at(&mut right, 0)?;
-    let read = damaged.read_exact_at(&mut header, 0);
-    // Magic, page size, format; application and version.
-    if read.is_ok() && header[..24] == right[..24] && header[56..72] == right[56..72] {
-        return Ok(());
-    }
-    let page = usize::from(u16::from_be_bytes([right[16], right[17]]));
-    let mut first = vec![0; page];
-    new.read_exact_at(&mut first, 0)?;
-    let pages = damaged.metadata()?.len() / page as u64;
-    first[28..32].copy_from_slice(&u32::try_from(pages)?.to_be_bytes());
-    // The number of pages counts where these two are equal.
-    let (change, valid_for) = (24..28, 92..96);
-    first.copy_within(change, valid_for.start);
-    damaged.write_all_at(&first, 0)?;
-    Ok(())
 }
 
 /// Computes sums from rows. What the old sums had more is lost, and recorded; gives back how much.

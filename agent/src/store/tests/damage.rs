@@ -231,6 +231,47 @@ fn counts_that_damage_has_made_enormous_stop_nothing() {
 }
 
 #[test]
+fn a_damaged_schema_costs_nothing() {
+    let page = 8192_u64;
+    let pages = "SELECT group_concat(pageno) FROM dbstat WHERE name = 'sqlite_schema'";
+    // No text, no definition, and no page, of a table or of a view.
+    for damage in [&b"\xff"[..], b"SELECT SELECT", &[0; 8192]] {
+        let (_folder, path) = folder();
+        let mut store = written(&path);
+        store.finish(&end()).unwrap();
+        drop(store);
+        let pages = rows(&path, pages).remove(0);
+        let pages: Vec<u64> = pages.split(',').map(|page| page.parse().unwrap()).collect();
+        assert!(pages.len() > 3, "{pages:?}");
+        let file = File::options().write(true).open(&path).unwrap();
+        for number in &pages[1..] {
+            let end = (number * page) - damage.len() as u64;
+            file.write_all_at(damage, end).unwrap();
+        }
+        recover(&path).unwrap();
+        assert_eq!(is_explained(&path, BEFORE), 0);
+    }
+}
+
+#[test]
+fn an_index_that_lacks_a_row_is_damage() {
+    let (_folder, path) = folder();
+    let mut store = written(&path);
+    store.finish(&end()).unwrap();
+    drop(store);
+    let root = "SELECT rootpage FROM sqlite_schema WHERE name = 'sqlite_autoindex_function_1'";
+    let root: u64 = rows(&path, root)[0].parse().unwrap();
+    let file = File::options().write(true).open(&path).unwrap();
+    // How many rows there are.
+    file.write_all_at(&[0, 2], (root - 1) * 8192 + 3).unwrap();
+    let database = open_readonly(&path).unwrap();
+    assert!(database.damage().unwrap().is_some());
+    drop(database);
+    assert!(recover(&path).unwrap()[0].ends_with("0 calls are lost"));
+    assert_eq!(is_explained(&path, BEFORE), 0);
+}
+
+#[test]
 fn a_file_without_a_header_is_recovered() {
     let (_folder, path) = folder();
     let mut store = written(&path);
