@@ -1,9 +1,10 @@
 //! A session: from attaching to a target to a finished file.
 //!
-//! [`binaries`] finds what can be attached to, [`engine`] attaches and owns the threads, of which
-//! [`writer`] is one, [`urgency`] says which goes first, [`watch`] waits for the end, and [`progress`] tells
-//! the person.
+//! [`binaries`] finds what can be attached to, [`attachment`] attaches, [`engine`] owns the threads, of
+//! which [`writer`] is one and [`urgency`] says which goes first, [`watch`] waits for the end, and
+//! [`progress`] tells the person.
 
+pub mod attachment;
 pub mod binaries;
 pub mod engine;
 pub mod progress;
@@ -38,8 +39,9 @@ use crate::target::ending::OomWitness;
 use crate::target::launch::Launched;
 use crate::target::process::Target;
 use crate::target::select::Selection;
+use attachment::{Attached, Attachment, Plan};
 use binaries::{Module, modules};
-use engine::{Attached, Attachment, Engine, Plan, StackSampler};
+use engine::{Engine, StackSampler};
 use progress::Line;
 use urgency::Urgency;
 use watch::{End, Signals, Watched};

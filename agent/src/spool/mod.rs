@@ -7,8 +7,10 @@
 //!
 //! Segments survive the agent, not the machine: nothing waits until they are on the disk.
 
+mod pushing;
 pub mod queue;
 pub mod segment;
+mod state;
 
 use std::ffi::OsStr;
 use std::io;

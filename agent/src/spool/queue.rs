@@ -9,36 +9,25 @@
 //! Two locks keep a slow disk of the spool from holding up the writer: `pushing` is held while a
 //! message is pushed, `state` only for a moment. `pushing` is always locked first.
 
-use std::collections::VecDeque;
-use std::fs::{self, File};
 use std::io;
 use std::mem;
-use std::path::PathBuf;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use bytesize::ByteSize;
-
 use super::Place;
-use super::segment::{Header, Reader, Unreadable, Writer};
+use super::pushing::Pushing;
+use super::segment::{Reader, Unreadable};
+use super::state::{Front, State};
 use crate::capture::consumer::Offered;
 use crate::capture::steps::Room;
-use crate::event::{AgentEvent, Function, Level, Message};
+use crate::event::{AgentEvent, Message};
 
-/// [`Message::weight`] that waits in memory at most: about 20 MB.
-const MEMORY: usize = 1 << 18;
-/// Bytes after which the next segment begins.
-const SEGMENT: u64 = 64 << 20;
-/// Segments that the spool has at least, when it is full: each is removed once it was read.
-const SEGMENTS: u64 = 8;
 /// Pause after which a failed write to the spool is tried again.
 const RETRY: Duration = Duration::from_millis(100);
 /// How often a segment is read again that can't be read, and the pause before.
 const READS: (u32, Duration) = (10, Duration::from_millis(50));
 /// Why calls are lost on their way.
-const SPOOL: &str = "the spool had no room, or could not be read";
-/// Steps of the spool that come sooner than this after the last one are the same step.
-const SAME_STEP: Duration = Duration::from_secs(1);
+pub(super) const SPOOL: &str = "the spool had no room, or could not be read";
 
 /// A message that was taken.
 #[derive(Debug)]
@@ -75,85 +64,13 @@ pub struct Queue {
     reading: Mutex<Option<Reader>>,
 }
 
-#[derive(Debug)]
-struct Pushing {
-    place: Place,
-    /// As [`Queue::limit`].
-    limit: u64,
-    next_number: u64,
-    /// All that were pushed.
-    functions: Vec<Function>,
-    writer: Option<Writer>,
-    /// When the spool may be tried again.
-    retry_at: Option<Instant>,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    memory: VecDeque<Entry>,
-    /// Weight that `memory` holds at most.
-    capacity: usize,
-    /// Of `memory`, and of what was taken from it and is not done.
-    weight: usize,
-    segments: VecDeque<Segment>,
-    /// Messages in the segments that are not done.
-    unread: u64,
-    /// Bytes of the segments.
-    bytes: u64,
-    /// The last segment was removed before it was full: the next message begins another one.
-    abandoned: bool,
-    closed: bool,
-    /// Nothing waits for room any longer after this moment.
-    deadline: Option<Instant>,
-    step: Step,
-    events: Vec<AgentEvent>,
-    /// Calls that are lost, with the reason.
-    lost: Vec<(u64, &'static str)>,
-}
-
-#[derive(Debug)]
-struct Segment {
-    path: PathBuf,
-    file: Arc<File>,
-    /// Messages and calls in it that are not taken.
-    messages: u64,
-    calls: u64,
-}
-
-/// The last time that the spool was used.
-#[derive(Debug, Default)]
-struct Step {
-    began: Option<Instant>,
-    ended: Option<Instant>,
-    messages: u64,
-    calls: u64,
-    bytes: u64,
-    failed: bool,
-}
-
-/// The first segment: more of it can be read, or all of it was.
-enum Front {
-    Unread(Arc<File>),
-    Read,
-}
-
 impl Queue {
     /// An empty queue whose segments take at most `limit` bytes.
     pub fn new(place: Place, limit: u64) -> Self {
         Self {
             limit,
-            pushing: Mutex::new(Pushing {
-                place,
-                limit,
-                next_number: 1,
-                functions: Vec::new(),
-                writer: None,
-                retry_at: None,
-            }),
-            state: Mutex::new(State {
-                capacity: MEMORY,
-                ..State::default()
-            }),
+            pushing: Mutex::new(Pushing::new(place, limit)),
+            state: Mutex::new(State::new()),
             filled: Condvar::new(),
             emptied: Condvar::new(),
             reading: Mutex::default(),
@@ -254,13 +171,7 @@ impl Queue {
 
     /// What is left of the room before the writer.
     pub fn room(&self) -> Room {
-        let state = self.state();
-        let is_spooling = self.limit > 0 && !state.step.failed;
-        Room {
-            spooled: state.bytes,
-            limit: self.limit,
-            none: !state.has_room() && !is_spooling,
-        }
+        self.state().room(self.limit)
     }
 
     /// The next message, waited for at most so long. One thread takes, and calls [`Self::done`]
@@ -453,219 +364,13 @@ impl Queue {
     }
 }
 
-/// What [`Pushing::spool`] did.
-struct Spooled {
-    segment: Option<Segment>,
-    bytes: u64,
-}
-
-impl Pushing {
-    fn may_spool(&self, bytes: u64) -> bool {
-        let rested = self.retry_at.is_none_or(|at| Instant::now() >= at);
-        rested && bytes < self.limit
-    }
-
-    /// Appends to the segment, or to a new one.
-    fn spool(&mut self, entry: &Entry) -> io::Result<Spooled> {
-        let enough = SEGMENT.min(self.limit / SEGMENTS);
-        let mut spooled = Spooled {
-            segment: None,
-            bytes: 0,
-        };
-        if self
-            .writer
-            .as_ref()
-            .is_none_or(|writer| writer.size() >= enough)
-        {
-            spooled.segment = Some(self.begin_segment(entry.number)?);
-        }
-        let writer = self.writer.as_mut().ok_or(io::ErrorKind::NotFound)?;
-        let header = if spooled.segment.is_some() {
-            writer.size()
-        } else {
-            0
-        };
-        match writer.push(entry.number, &entry.message) {
-            Ok(bytes) => {
-                spooled.bytes = header + bytes;
-                Ok(spooled)
-            }
-            Err(error) => {
-                if let Some(segment) = spooled.segment {
-                    // Nobody knows of it yet.
-                    self.writer = None;
-                    let _ = fs::remove_file(segment.path);
-                }
-                Err(error)
-            }
-        }
-    }
-
-    fn begin_segment(&mut self, number: u64) -> io::Result<Segment> {
-        let path = self.place.segment(number);
-        let header = Header {
-            key: self.place.key,
-            functions: self.functions.clone(),
-        };
-        let writer = Writer::create(&path, &header)?;
-        let file = writer.file();
-        self.writer = Some(writer);
-        Ok(Segment {
-            path,
-            file,
-            messages: 0,
-            calls: 0,
-        })
-    }
-}
-
-impl State {
-    /// Nothing waits for room any longer.
-    fn is_over(&self) -> bool {
-        self.deadline
-            .is_some_and(|deadline| Instant::now() >= deadline)
-    }
-
-    fn has_room(&self) -> bool {
-        self.unread == 0 && self.weight < self.capacity
-    }
-
-    /// Keeps a message in memory, where it may be.
-    fn keep(&mut self, entry: Entry) -> Result<(), Entry> {
-        if !self.has_room() {
-            return Err(entry);
-        }
-        self.put(entry);
-        Ok(())
-    }
-
-    fn put(&mut self, entry: Entry) {
-        self.weight += entry.message.weight();
-        self.memory.push_back(entry);
-    }
-
-    /// A message was put into the spool.
-    fn spooled(&mut self, spooled: Spooled, message: &Message, place: &Place) {
-        self.segments.extend(spooled.segment);
-        if let Some(segment) = self.segments.back_mut() {
-            segment.messages += 1;
-            segment.calls += message.calls();
-        }
-        self.unread += 1;
-        self.bytes += spooled.bytes;
-        if self.step.began.is_none() {
-            self.begin_step(place);
-        }
-        self.step.failed = false;
-        self.step.messages += 1;
-        self.step.calls += message.calls();
-        self.step.bytes += spooled.bytes;
-    }
-
-    fn begin_step(&mut self, place: &Place) {
-        let again = self
-            .step
-            .ended
-            .is_some_and(|ended| ended.elapsed() < SAME_STEP);
-        self.step = Step {
-            began: Some(Instant::now()),
-            ..Step::default()
-        };
-        if !again {
-            let text = format!(
-                "the file does not keep up with the target: calls go through the spool in {}",
-                place.folder.display()
-            );
-            self.event(Level::Warning, "spool", text);
-        }
-    }
-
-    /// Everything that was in the spool is in the file.
-    fn emptied(&mut self, place: &Place) {
-        let step = &self.step;
-        let Some(began) = step.began else { return };
-        let text = format!(
-            "the file keeps up again: in {:.1} s {} calls ({}) went through the spool in {}",
-            began.elapsed().as_secs_f64(),
-            step.calls,
-            ByteSize(step.bytes),
-            place.folder.display()
-        );
-        self.event(Level::Info, "spool", text);
-        self.step = Step {
-            ended: Some(Instant::now()),
-            ..Step::default()
-        };
-    }
-
-    fn spool_failed(&mut self, place: &Place, error: &io::Error) {
-        if !mem::replace(&mut self.step.failed, true) {
-            let text = format!(
-                "the spool in {} can't be written ({error}): calls are counted and not recorded where \
-                 memory is full; choose another folder with --spool-dir",
-                place.folder.display()
-            );
-            self.event(Level::Error, "spool", text);
-        }
-    }
-
-    fn lose(&mut self, calls: u64, why: &'static str) {
-        match self.lost.last_mut() {
-            Some((lost, same)) if *same == why => *lost += calls,
-            _ if calls > 0 => self.lost.push((calls, why)),
-            _ => {}
-        }
-    }
-
-    fn event(&mut self, level: Level, kind: &'static str, text: String) {
-        /// More than that say nothing new.
-        const EVENTS: usize = 100;
-        if self.events.len() < EVENTS {
-            self.events.push(AgentEvent::now(level, kind, text));
-        }
-    }
-
-    fn front(&self) -> Option<Front> {
-        let segment = self.segments.front()?;
-        if segment.messages > 0 {
-            return Some(Front::Unread(Arc::clone(&segment.file)));
-        }
-        (self.segments.len() > 1).then_some(Front::Read)
-    }
-
-    fn taken(&mut self, message: &Message) {
-        if let Some(segment) = self.segments.front_mut() {
-            segment.messages = segment.messages.saturating_sub(1);
-            segment.calls = segment.calls.saturating_sub(message.calls());
-        }
-    }
-
-    /// Removes the segment that was read; where it could not be, with what was left in it.
-    fn remove_front(&mut self, error: Option<&Unreadable>) {
-        let Some(segment) = self.segments.pop_front() else {
-            return;
-        };
-        self.abandoned |= self.segments.is_empty();
-        let len = segment.file.metadata().map_or(0, |metadata| metadata.len());
-        self.bytes = self.bytes.saturating_sub(len);
-        self.unread = self.unread.saturating_sub(segment.messages);
-        if let Some(error) = error {
-            let Segment { path, calls, .. } = &segment;
-            let path = path.display();
-            let text =
-                format!("{calls} calls are lost with a segment of the spool, {path}: {error}");
-            self.event(Level::Error, "lost", text);
-            self.lose(segment.calls, SPOOL);
-        }
-        // One that stays is refused by its numbers, should anybody read it.
-        let _ = fs::remove_file(&segment.path);
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs::{self, File};
+    use std::sync::Arc;
+
     use super::*;
-    use crate::event::Outcome;
+    use crate::event::{Level, Outcome};
     use crate::store::tests::{call, calls, function};
 
     /// A queue with room for ten messages of one call in memory.

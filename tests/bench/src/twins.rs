@@ -5,8 +5,8 @@ use std::thread;
 
 use anyhow::{Result, bail};
 use exoscope_agent::attach::{Capture, MarkerByte};
+use exoscope_agent::session::attachment::{Attachment, Plan};
 use exoscope_agent::session::binaries::modules;
-use exoscope_agent::session::engine::{Attachment, Plan};
 use exoscope_agent::target::process::Target as Process;
 use exoscope_agent::target::select::Selection;
 use tempfile::TempDir;
