@@ -200,7 +200,7 @@ impl Attachment {
         })
     }
 
-    /// As [`Programs::start_sampling`].
+    /// Starts to take samples: `Programs::start_sampling`.
     pub(super) fn start_sampling(
         &mut self,
         sampling: Sampling,

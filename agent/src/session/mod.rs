@@ -9,7 +9,7 @@ pub mod binaries;
 pub mod engine;
 pub mod progress;
 mod room;
-mod urgency;
+pub mod urgency;
 pub mod watch;
 pub mod writer;
 
