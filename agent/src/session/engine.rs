@@ -15,8 +15,9 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::attachment::{Attachment, Plan};
 use super::binaries::Module;
+use super::pulse::{Observer, Pulse};
 use super::urgency::Urgency;
-use super::writer::Writer;
+use super::writer::{Left, Writer, leave_to_spool};
 use crate::capture::consumer::{Consumer, Offered, Outlet, Progress};
 use crate::capture::governor::Governor;
 use crate::capture::steps::Room;
@@ -24,11 +25,13 @@ use crate::event::{AgentEvent, Batch, Level, Message, Outcome};
 use crate::panics::Panics;
 use crate::sample::{self, Sampler, namespace};
 use crate::spool::queue::Queue;
-use crate::store::Store;
+use crate::store::{SessionEnd, Store};
 
 /// How long the end of a session waits for a file that can't be written. What is not in it by then
 /// waits in the spool.
 const END_PATIENCE: Duration = Duration::from_secs(10);
+/// How long the end waits for a spool that takes what a disk does not.
+const SPILL_PATIENCE: Duration = Duration::from_secs(2);
 /// How long the consumer waits for room before it looks whether a step is due.
 const OFFER: Duration = Duration::from_millis(20);
 
@@ -44,6 +47,10 @@ pub struct Engine {
     consumer: JoinHandle<(Consumer, Panics)>,
     sampling: Option<SamplerThread>,
     writer: JoinHandle<(Writer, Result<()>)>,
+    /// The writer's, with who looks at it.
+    pulse: Arc<Pulse>,
+    observer: Observer,
+    left: Left,
     sent_functions: usize,
     failed: UnboundedSender<&'static str>,
 }
@@ -95,7 +102,15 @@ impl Engine {
         drop(urgency);
         let sampling = stacks.map(|stacks| stacks.start(Arc::clone(&stop), Arc::clone(&queue)));
         let sampling = sampling.transpose()?;
-        let mut writer = Writer::new(store, Arc::clone(&queue), Arc::clone(&progress), notice);
+        let left = Left::of(&store);
+        let pulse = Arc::new(Pulse::default());
+        let mut writer = Writer::new(
+            store,
+            Arc::clone(&queue),
+            Arc::clone(&progress),
+            notice,
+            Arc::clone(&pulse),
+        );
         let guard = WriterGuard {
             queue: Arc::clone(&queue),
             failed: Some(failed.clone()),
@@ -103,6 +118,7 @@ impl Engine {
         let writer = spawn("writer", move || {
             let guard = guard;
             let written = writer.run();
+            writer.rest();
             if written.is_ok() {
                 guard.all_is_well();
             }
@@ -117,6 +133,9 @@ impl Engine {
             consumer,
             sampling,
             writer,
+            pulse,
+            observer: Observer::default(),
+            left,
             sent_functions: 0,
             failed,
         };
@@ -142,8 +161,16 @@ impl Engine {
     }
 
     /// What the person should know, in sentences, since the last time.
-    pub fn notices(&self) -> Vec<String> {
-        self.notices.try_iter().collect()
+    pub fn notices(&mut self) -> Vec<String> {
+        let mut notices: Vec<String> = self.notices.try_iter().collect();
+        if let Some(event) = self.observer.look(&self.pulse) {
+            notices.push(match event.level {
+                Level::Info => event.message.clone(),
+                _ => format!("warning: {}", event.message),
+            });
+            self.record(vec![event]);
+        }
+        notices
     }
 
     /// Hands batches to the writer from another thread, which has to end before
@@ -175,11 +202,30 @@ impl Engine {
     }
 
     /// After [`Self::detach`]: takes what is left in the rings, ends open calls with `outcome` at `end_ns`, and
-    /// gives back the writer with what it said, and what the person should know.
+    /// finishes the file. Gives back what the person should know, too. A disk that does not let a write come
+    /// to an end is not waited for.
     ///
     /// # Errors
     /// Where a thread died.
-    pub fn finish(self, outcome: Outcome, end_ns: u64) -> Result<Finished> {
+    pub fn finish(self, outcome: Outcome, end_ns: u64, end: SessionEnd) -> Result<Finished> {
+        let (pulse, queue, left) = (
+            Arc::clone(&self.pulse),
+            Arc::clone(&self.queue),
+            self.left.clone(),
+        );
+        let deadline = queue.deadline().unwrap_or_else(Instant::now);
+        let ending = spawn("end", move || self.finish_all(outcome, end_ns, &end))?;
+        let ended = pulse.wait(ending, deadline);
+        match ended.map_err(|_| anyhow::anyhow!("the session's end panicked"))? {
+            Some(finished) => finished,
+            None => Ok(Finished {
+                written: Err(stuck(&pulse, queue, left)),
+                notices: Vec::new(),
+            }),
+        }
+    }
+
+    fn finish_all(self, outcome: Outcome, end_ns: u64, end: &SessionEnd) -> Result<Finished> {
         self.stop.store(true, Ordering::Release);
         let consumed = self.consumer.join();
         let (consumer, panics) = consumed.map_err(|_| anyhow::anyhow!("the consumer died"))?;
@@ -191,22 +237,39 @@ impl Engine {
         self.queue.close();
         let ended = self.writer.join();
         let (writer, written) = ended.map_err(|_| anyhow::anyhow!("the writer died"))?;
+        let written = written.and_then(|()| writer.finish(end));
         Ok(Finished {
-            writer,
             written,
-            notices: self.notices,
+            notices: self.notices.try_iter().collect(),
         })
     }
 }
 
-/// What is left of an engine.
+/// How a session was finished.
 pub struct Finished {
-    /// It still has the file, without an end.
-    pub writer: Writer,
-    /// Why it did not write all.
+    /// Why the file is not.
     pub written: Result<()>,
     /// What the person should know, in sentences.
-    pub notices: Receiver<String>,
+    pub notices: Vec<String>,
+}
+
+/// Leaves to the spool what waits for a write that does not come to an end; gives back what is to be said.
+fn stuck(pulse: &Pulse, queue: Arc<Queue>, left: Left) -> anyhow::Error {
+    let why = format!(
+        "a write has not come to an end for {:.0} s",
+        pulse.since().as_secs_f64()
+    );
+    let nothing = format!(
+        "{why}, and the spool takes none either; {}",
+        left.recovery()
+    );
+    let deadline = Instant::now() + SPILL_PATIENCE;
+    let spilling = spawn("spill", move || leave_to_spool(&queue, &left, &why));
+    match spilling.map(|spilling| pulse.wait(spilling, deadline)) {
+        Ok(Ok(Some(spilled))) => spilled,
+        Ok(_) => anyhow::anyhow!(nothing),
+        Err(error) => error,
+    }
 }
 
 /// However the writer thread ends: those who push don't wait for it, and the session hears of it.

@@ -1,13 +1,14 @@
 //! A session: from attaching to a target to a finished file.
 //!
 //! [`binaries`] finds what can be attached to, [`attachment`] attaches, [`engine`] owns the threads, of
-//! which [`writer`] is one and [`urgency`] says which goes first, [`watch`] waits for the end, and
-//! [`progress`] tells the person.
+//! which [`writer`] is one ([`pulse`] is its sign of life) and [`urgency`] says which goes first, [`watch`]
+//! waits for the end, and [`progress`] tells the person.
 
 pub mod attachment;
 pub mod binaries;
 pub mod engine;
 pub mod progress;
+pub mod pulse;
 mod room;
 pub mod urgency;
 pub mod watch;
@@ -438,8 +439,7 @@ impl<'a> Session<'a> {
         self.engine.record(events);
     }
 
-    /// Says and records what the kernel can't tell of calls.
-    /// Says what the kernel can't tell of calls: one sentence a reason.
+    /// Says and records what the kernel can't tell of calls: one sentence a reason.
     fn tell_lacking(&self) {
         let mut reasons: Vec<(&str, Vec<&str>)> = Vec::new();
         for (stat, why) in self.engine.attachment.lacking() {
@@ -505,14 +505,12 @@ impl<'a> Session<'a> {
         if let Some(sampler) = self.sampler.take() {
             sampler.stop();
         }
-        let left = self.engine.finish(end.outcome(), end.at_ns)?;
-        let finished = left
-            .written
-            .and_then(|()| left.writer.finish(&end.for_store(self.started)));
-        for notice in left.notices.try_iter().filter(|_| !self.options.quiet) {
+        let for_store = end.for_store(self.started);
+        let left = self.engine.finish(end.outcome(), end.at_ns, for_store)?;
+        for notice in left.notices.iter().filter(|_| !self.options.quiet) {
             eprintln!("exoscope: {notice}");
         }
-        if let Err(error) = finished {
+        if let Err(error) = left.written {
             bail!(
                 "the session could not be finished: {error:#}; what was committed before is in {}",
                 self.output.display()

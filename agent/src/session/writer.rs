@@ -3,9 +3,11 @@
 //! A message is kept until its commit has returned. What fails for a reason that may go away is tried
 //! again, at pauses that grow up to a fifth of a second, so that work goes on well within a second of
 //! the fault's end; meanwhile the queue and its spool take what the target does. What happened is told
-//! at once on standard error, and in `agent_events` once the file can be written.
+//! at once on standard error, and in `agent_events` once the file can be written. A write that neither
+//! succeeds nor fails is seen from outside, by the pulse.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::Sender;
@@ -14,6 +16,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Error, Result, anyhow};
 use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
 
+use super::pulse::Pulse;
 use crate::capture::consumer::Progress;
 use crate::event::{AgentEvent, Level};
 use crate::panics::{Panics, point};
@@ -46,6 +49,7 @@ pub struct Writer {
     /// When the file was looked at from outside.
     looked: Instant,
     panics: Panics,
+    pulse: Arc<Pulse>,
 }
 
 /// A fault that has not ended.
@@ -64,6 +68,7 @@ impl Writer {
         queue: Arc<Queue>,
         progress: Arc<Progress>,
         notices: Sender<String>,
+        pulse: Arc<Pulse>,
     ) -> Self {
         Self {
             store,
@@ -75,6 +80,7 @@ impl Writer {
             lost: Vec::new(),
             looked: Instant::now(),
             panics: Panics::of("writer"),
+            pulse,
         }
     }
 
@@ -86,7 +92,7 @@ impl Writer {
     pub fn run(&mut self) -> Result<()> {
         loop {
             match self.queue.next(PATIENCE) {
-                Next::Message(entry) => self.write(entry)?,
+                Next::Message(entry) => self.write(&entry)?,
                 Next::Nothing => {}
                 Next::Closed => break,
             }
@@ -98,6 +104,7 @@ impl Writer {
     /// What is to be done between messages. A file over which the writer panics time after time is
     /// looked at no more, but written.
     fn look_after_file(&mut self) {
+        self.pulse.beat();
         if self.panics.are_enough() {
             return self.record();
         }
@@ -114,12 +121,18 @@ impl Writer {
         self.record();
     }
 
+    /// Nothing is to be written for now.
+    pub fn rest(&self) {
+        self.pulse.rest();
+    }
+
     /// Ends the session in the file.
     ///
     /// # Errors
     /// Where the file could not be written by the deadline of the queue.
     pub fn finish(mut self, end: &SessionEnd) -> Result<()> {
         loop {
+            self.pulse.beat();
             self.record();
             let unwritten = !self.events.is_empty() || !self.lost.is_empty();
             let ended = if unwritten {
@@ -135,16 +148,17 @@ impl Writer {
     }
 
     /// Writes a message, or loses it where it can't be written whatever happens.
-    fn write(&mut self, entry: Entry) -> Result<()> {
+    fn write(&mut self, entry: &Entry) -> Result<()> {
         let mut panics = 0;
         loop {
+            self.pulse.beat();
             let written = catch_unwind(AssertUnwindSafe(|| {
                 point("commit");
                 self.store.write_message(entry.number, &entry.message)
             }));
             let error = match written {
                 Ok(Ok(_)) => {
-                    self.queue.done(&entry);
+                    self.queue.done(entry);
                     self.trouble_has_ended();
                     return Ok(());
                 }
@@ -159,18 +173,18 @@ impl Writer {
                 _ if (1..PANICS).contains(&panics) => {}
                 Fault::Transient => {
                     if !self.wait(&error) {
-                        return Err(self.give_up(entry, &error));
+                        return Err(self.give_up(&error));
                     }
                 }
                 Fault::Damaged => {
                     let wrong = Wrong::Damaged(format!("{:#}", error.root_cause()));
                     if !self.replace(&wrong) && !self.wait(&error) {
-                        return Err(self.give_up(entry, &error));
+                        return Err(self.give_up(&error));
                     }
                 }
                 Fault::Refused => {
-                    self.lose(&entry, &error);
-                    self.queue.done(&entry);
+                    self.lose(entry, &error);
+                    self.queue.done(entry);
                     return Ok(());
                 }
             }
@@ -190,7 +204,11 @@ impl Writer {
 
     /// Has another file take the place of this one; says whether one does.
     fn replace(&mut self, wrong: &Wrong) -> bool {
-        match self.store.replace(wrong) {
+        // It takes the longer the larger the file is.
+        self.pulse.rest();
+        let replaced = self.store.replace(wrong);
+        self.pulse.beat();
+        match replaced {
             Ok(sentence) => {
                 let _ = self.notices.send(format!("warning: {sentence}"));
                 self.events
@@ -226,6 +244,7 @@ impl Writer {
         }
         std::thread::sleep(pause);
         if reopen {
+            self.pulse.beat();
             // Where that fails too, the old connection is tried again.
             let _ = self.store.reopen(error);
         }
@@ -295,23 +314,49 @@ impl Writer {
     }
 
     /// Leaves to the spool what can't be written by the end of the session.
-    fn give_up(&mut self, entry: Entry, error: &Error) -> Error {
-        let folder = self.store.spool().folder.display().to_string();
-        let file = self.store.file_path().display().to_string();
-        match self.queue.spill(Some(entry)) {
-            Ok(calls) => anyhow!(
-                "{error:#}; {calls} calls wait in the spool in {folder}: `exoscope recover {file}` writes \
-                 them once the file can be written"
-            ),
-            Err(spill) => anyhow!(
-                "{error:#}, and the spool in {folder} can't be written either ({spill}): {} calls are \
-                 lost",
-                self.queue
-                    .take_lost_calls()
-                    .iter()
-                    .map(|(calls, _)| calls)
-                    .sum::<u64>()
-            ),
+    fn give_up(&self, error: &Error) -> Error {
+        leave_to_spool(&self.queue, &Left::of(&self.store), &format!("{error:#}"))
+    }
+}
+
+/// What is named where a session leaves its file unfinished.
+#[derive(Clone, Debug)]
+pub struct Left {
+    file: PathBuf,
+    spool: PathBuf,
+}
+
+impl Left {
+    /// What there is of a store.
+    pub fn of(store: &Store) -> Self {
+        Self {
+            file: store.file_path().to_owned(),
+            spool: store.spool().folder.clone(),
         }
+    }
+
+    /// What is to be done about it, and when.
+    pub fn recovery(&self) -> String {
+        let file = self.file.display();
+        format!("`exoscope recover {file}` finishes it once the file can be written")
+    }
+}
+
+/// Has what waits for the file wait in the spool; gives back the sentence that says so, after why.
+pub fn leave_to_spool(queue: &Queue, left: &Left, why: &str) -> Error {
+    let (file, folder) = (left.file.display(), left.spool.display());
+    match queue.spill() {
+        Ok(calls) => anyhow!(
+            "{why}; {calls} calls wait in the spool in {folder}: `exoscope recover {file}` writes them \
+             once the file can be written"
+        ),
+        Err(spill) => anyhow!(
+            "{why}, and the spool in {folder} can't be written either ({spill}): {} calls are lost",
+            queue
+                .take_lost_calls()
+                .iter()
+                .map(|(calls, _)| calls)
+                .sum::<u64>()
+        ),
     }
 }

@@ -11,7 +11,7 @@
 
 use std::io;
 use std::mem;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::Place;
@@ -43,7 +43,7 @@ pub struct Entry {
 #[derive(Debug)]
 pub enum Next {
     /// A message; [`Queue::done`] says that it is in the file.
-    Message(Entry),
+    Message(Arc<Entry>),
     /// None came in time.
     Nothing,
     /// None will come any more.
@@ -181,12 +181,14 @@ impl Queue {
         let mut state = self.state();
         loop {
             if let Some(entry) = state.memory.pop_front() {
+                let entry = Arc::new(entry);
+                state.taken = Some(Arc::clone(&entry));
                 return Next::Message(entry);
             }
             if state.unread > 0 {
                 drop(state);
                 if let Some(entry) = self.next_spooled() {
-                    return Next::Message(entry);
+                    return Next::Message(Arc::new(entry));
                 }
                 state = self.state();
                 // What could not be read is no longer waited for.
@@ -214,6 +216,7 @@ impl Queue {
             state.unread -= 1;
         } else {
             state.weight -= entry.message.weight();
+            state.taken = None;
         }
         let empty = state.unread == 0;
         drop(state);
@@ -332,17 +335,18 @@ impl Queue {
         mem::take(&mut self.state().lost)
     }
 
-    /// Puts what waits in memory into a segment, with `first`, which was taken before. Then all that
-    /// is not in the file is in segments. Gives back how many calls they hold.
+    /// Puts what waits in memory into a segment, with what was taken from there and is not done. Then all
+    /// that is not in the file is in segments. Gives back how many calls they hold.
     ///
     /// # Errors
     /// Where it can't be written; those calls count as lost.
-    pub fn spill(&self, first: Option<Entry>) -> io::Result<u64> {
+    pub fn spill(&self) -> io::Result<u64> {
         let mut pushing = self.pushing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut state = self.state();
+        let waiting: Vec<Entry> = state.memory.drain(..).collect();
         // A spooled one is in its segment still.
-        let first = first.filter(|entry| !entry.spooled);
-        let entries: Vec<Entry> = first.into_iter().chain(state.memory.drain(..)).collect();
+        let taken = state.taken.take();
+        let entries: Vec<&Entry> = taken.as_deref().into_iter().chain(&waiting).collect();
         let spooled: u64 = state.segments.iter().map(|segment| segment.calls).sum();
         let calls: u64 = entries.iter().map(|entry| entry.message.calls()).sum();
         let Some(number) = entries.first().map(|entry| entry.number) else {
@@ -367,7 +371,6 @@ impl Queue {
 #[cfg(test)]
 mod tests {
     use std::fs::{self, File};
-    use std::sync::Arc;
 
     use super::*;
     use crate::event::{Level, Outcome};
@@ -586,7 +589,8 @@ mod tests {
         let Next::Message(first) = queue.next(Duration::ZERO) else {
             panic!("thirty messages wait")
         };
-        assert_eq!(queue.spill(Some(first)).unwrap(), 30);
+        assert_eq!(first.number, 1);
+        assert_eq!(queue.spill().unwrap(), 30);
         let place = Place::new(&folder.path().join("out.db"), None, 7);
         let mut numbers = Vec::new();
         for path in place.segments().unwrap() {

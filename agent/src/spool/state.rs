@@ -26,6 +26,8 @@ const SAME_STEP: Duration = Duration::from_secs(1);
 #[derive(Debug, Default)]
 pub(super) struct State {
     pub(super) memory: VecDeque<Entry>,
+    /// What was taken from `memory` and is not done.
+    pub(super) taken: Option<Arc<Entry>>,
     /// Weight that `memory` holds at most.
     pub(super) capacity: usize,
     /// Of `memory`, and of what was taken from it and is not done.

@@ -6,15 +6,15 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use fuser::{
     BackgroundSession, BsdFileFlags, Config, Errno, FileAttr, FileHandle, FileType, Filesystem,
-    FopenFlags, Generation, INodeNo, LockOwner, OpenFlags, ReplyAttr, ReplyCreate, ReplyData,
-    ReplyDirectory, ReplyEmpty, ReplyEntry, ReplyOpen, ReplyStatfs, ReplyWrite, Request, TimeOrNow,
-    WriteFlags,
+    FopenFlags, Generation, INodeNo, LockOwner, OpenAccMode, OpenFlags, ReplyAttr, ReplyCreate,
+    ReplyData, ReplyDirectory, ReplyEmpty, ReplyEntry, ReplyOpen, ReplyStatfs, ReplyWrite, Request,
+    TimeOrNow, WriteFlags,
 };
 
 /// Nothing is cached: what the folder behind says counts.
@@ -23,15 +23,23 @@ const TTL: Duration = Duration::ZERO;
 /// What is to go wrong. It may change at any time.
 #[derive(Debug, Default)]
 pub struct Faults {
-    /// Error number of every write, creation and change of size; 0 for none.
+    /// Error number of every write, creation and change of size; 0 for none. Where it is `EROFS`, no file
+    /// is opened to be written either.
     pub error: AtomicI32,
     /// Every so many writes fail with an I/O error; 0 for none.
     pub every: AtomicU64,
     /// Every so many writes store half of their bytes and then fail; 0 for none.
     pub torn: AtomicU64,
+    /// The number of a write that fails with an I/O error; 0 for none.
+    nth: AtomicU64,
+    /// So many after it fail, too.
+    more: AtomicU64,
     /// Milliseconds that each write takes longer.
     pub delay_ms: AtomicU64,
+    /// No write comes to an end.
+    pub blocked: AtomicBool,
     writes: AtomicU64,
+    done: AtomicU64,
 }
 
 impl Faults {
@@ -41,29 +49,67 @@ impl Faults {
         self.every.store(0, Ordering::Relaxed);
         self.torn.store(0, Ordering::Relaxed);
         self.delay_ms.store(0, Ordering::Relaxed);
+        self.blocked.store(false, Ordering::Relaxed);
+    }
+
+    /// Writes so far.
+    pub fn writes(&self) -> u64 {
+        self.writes.load(Ordering::Relaxed)
+    }
+
+    /// How often something has gone wrong.
+    pub fn done(&self) -> u64 {
+        self.done.load(Ordering::Relaxed)
+    }
+
+    /// The `nth` write from now on fails, and the `more` after it.
+    pub fn fail_from(&self, nth: u64, more: u64) {
+        self.more.store(more, Ordering::Relaxed);
+        self.nth.store(self.writes() + nth, Ordering::Relaxed);
     }
 
     fn change(&self) -> Result<(), Errno> {
         match self.error.load(Ordering::Relaxed) {
             0 => Ok(()),
-            number => Err(Errno::from_i32(number)),
+            number => {
+                self.done.fetch_add(1, Ordering::Relaxed);
+                Err(Errno::from_i32(number))
+            }
+        }
+    }
+
+    /// Whether a file may be opened with these flags.
+    fn open(&self, flags: OpenFlags) -> Result<(), Errno> {
+        let is_read_only = self.error.load(Ordering::Relaxed) == libc::EROFS;
+        match flags.acc_mode() {
+            OpenAccMode::O_RDONLY => Ok(()),
+            _ if is_read_only => self.change(),
+            _ => Ok(()),
         }
     }
 
     /// How many of `len` bytes are to be written, and what is to be said then.
     fn write(&self, len: usize) -> (usize, Result<(), Errno>) {
         std::thread::sleep(Duration::from_millis(self.delay_ms.load(Ordering::Relaxed)));
+        while self.blocked.load(Ordering::Relaxed) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
         let number = self.writes.fetch_add(1, Ordering::Relaxed) + 1;
         let turn = |every: &AtomicU64| match every.load(Ordering::Relaxed) {
             0 => false,
             every => number.is_multiple_of(every),
         };
-        match self.change() {
-            Err(error) => (0, Err(error)),
-            Ok(()) if turn(&self.every) => (0, Err(Errno::EIO)),
-            Ok(()) if turn(&self.torn) => (len / 2, Err(Errno::EIO)),
-            Ok(()) => (len, Ok(())),
-        }
+        let nth = self.nth.load(Ordering::Relaxed);
+        let failing = nth..=nth + self.more.load(Ordering::Relaxed);
+        let stored = match self.change() {
+            Err(error) => return (0, Err(error)),
+            Ok(()) if turn(&self.every) => 0,
+            Ok(()) if nth > 0 && failing.contains(&number) => 0,
+            Ok(()) if turn(&self.torn) => len / 2,
+            Ok(()) => return (len, Ok(())),
+        };
+        self.done.fetch_add(1, Ordering::Relaxed);
+        (stored, Err(Errno::EIO))
     }
 }
 
@@ -91,7 +137,10 @@ impl Flaky {
             faults: Arc::clone(&faults),
             state: Mutex::default(),
         };
-        let session = fuser::spawn_mount(passthrough, &path, &Config::default());
+        let mut config = Config::default();
+        // Others go on while a write takes its time.
+        config.n_threads = Some(4);
+        let session = fuser::spawn_mount(passthrough, &path, &config);
         Self {
             path,
             faults,
@@ -296,10 +345,11 @@ impl Filesystem for Passthrough {
         }
     }
 
-    fn open(&self, _: &Request, inode: INodeNo, _: OpenFlags, reply: ReplyOpen) {
+    fn open(&self, _: &Request, inode: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
         let open = |path| OpenOptions::new().read(true).write(true).open(path);
-        match self.path(inode).and_then(|path| Ok(open(path)?)) {
-            Ok(file) => reply.opened(self.handle(file), FopenFlags::empty()),
+        let path = self.faults.open(flags).and_then(|()| self.path(inode));
+        match path.and_then(|path| Ok(open(path)?)) {
+            Ok(file) => reply.opened(self.handle(file), FopenFlags::FOPEN_KEEP_CACHE),
             Err(error) => reply.error(error),
         }
     }

@@ -1,5 +1,7 @@
 //! A target that makes a known number of calls at a steady rate, and the agent that captures it.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -10,6 +12,7 @@ use super::Account;
 use crate::agent::is_attached;
 use crate::build::{Build, exoscope};
 use crate::calls::Calls;
+use crate::database::Database;
 use crate::process::{End, Process, Signal};
 use crate::{PATIENCE, agent, eventually};
 
@@ -135,6 +138,18 @@ impl Scene {
     }
 }
 
+/// What an event says of a fault that is over: what comes before the seconds that it lasted, and after.
+pub struct Told((&'static str, &'static str));
+
+impl Told {
+    /// Writes failed.
+    pub const FAILED: Self = Self(("the file can be written again after ", " s"));
+    /// Writes took longer than calls.
+    pub const SLOW: Self = Self(("the file keeps up again: in ", " s"));
+    /// One write took all the time.
+    pub const BLOCKED: Self = Self(("the file takes writes again, after one of about ", " s"));
+}
+
 impl Left {
     /// Accounts for every call.
     ///
@@ -162,6 +177,36 @@ impl Left {
         assert!(
             said.iter().any(|line| line.contains(part)),
             "no `{part}` in {said:#?}"
+        );
+    }
+
+    /// Expects that the file tells of this.
+    ///
+    /// # Panics
+    /// Where it does not.
+    pub fn file_tells(&self, part: &str) {
+        let events = Database::open(&self.file).rows("SELECT message FROM agent_events");
+        assert!(
+            events.iter().any(|event| event[0].contains(part)),
+            "no `{part}` in {events:#?}"
+        );
+    }
+
+    /// Expects that the file tells that it could not be written, or not fast enough, for about so long.
+    ///
+    /// # Panics
+    /// Where it does not.
+    pub fn file_tells_of(&self, fault: &Told, lasted: Duration) {
+        let (before, after) = fault.0;
+        let events = Database::open(&self.file).rows("SELECT message FROM agent_events");
+        let seconds = events.iter().filter_map(|event| {
+            let (_, said) = event[0].split_once(before)?;
+            said.split_once(after)?.0.parse::<f64>().ok()
+        });
+        let longest = seconds.fold(0.0, f64::max);
+        assert!(
+            longest > lasted.as_secs_f64() / 2.0,
+            "nothing `{before}` {lasted:?} in {events:#?}"
         );
     }
 
@@ -200,6 +245,7 @@ pub fn account(file: &Path, made: u64, recovery_ms: Option<u64>, target: &str) -
         u64::try_from(number).expect("a count")
     };
     assert_eq!(text("PRAGMA integrity_check"), "ok");
+    is_private(file);
     assert_eq!(
         number("SELECT count(*) FROM sessions WHERE end_reason IS NULL"),
         0
@@ -221,6 +267,20 @@ pub fn account(file: &Path, made: u64, recovery_ms: Option<u64>, target: &str) -
         recovery_ms,
         target: target.to_owned(),
         file: "whole".to_owned(),
+    }
+}
+
+/// Expects that a file, and what is beside it, is for its owner alone.
+fn is_private(file: &Path) {
+    let folder = file.parent().expect("it is in a folder");
+    let name = file.file_name().expect("it has a name").to_string_lossy();
+    for entry in fs::read_dir(folder).expect("the folder is there") {
+        let entry = entry.expect("the folder is readable");
+        if entry.file_name().to_string_lossy().starts_with(&*name) {
+            let mode = entry.metadata().expect("it is there").permissions().mode();
+            let path = entry.path();
+            assert_eq!(mode & 0o077, 0, "others may use {}", path.display());
+        }
     }
 }
 
