@@ -38,13 +38,24 @@ pub struct StressArgs {
     /// What random numbers begin with.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Only the loads whose name contains this: frequency, mixed, contention, failures, memory, streams.
+    #[arg(long, default_value = "")]
+    load: String,
+    /// Times the floor that a load may take, the least of three measurements.
+    #[arg(long, default_value_t = 3.0)]
+    bound: f64,
 }
 
 /// Installs what is needed, builds for release, and runs every load. Needs root.
 pub fn stress(args: &StressArgs) -> Result<()> {
-    let seed = args.seed.to_string();
-    let rest = ["--only", "stress", "--seed", &seed].map(str::to_owned);
-    measure(&STRESS, args.json, &rest)
+    let (seed, bound) = (args.seed.to_string(), args.bound.to_string());
+    let rest = ["--only", "stress", "--seed", &seed, "--bound", &bound];
+    let rest = [&rest[..], &["--load", &args.load]].concat();
+    measure(
+        &STRESS,
+        args.json,
+        &rest.into_iter().map(str::to_owned).collect::<Vec<_>>(),
+    )
 }
 
 fn measure(targets: &[&str], json: bool, rest: &[String]) -> Result<()> {
