@@ -184,7 +184,12 @@ fn the_unit_that_doctor_prints_captures_as_a_service_with_all_its_hardening() {
         &["show", "--property=Result", "--value", &service],
     );
     assert_eq!(result, "success");
-    Database::open(&file).holds(&truth);
+    let database = Database::open(&file);
+    database.holds(&truth);
+    // Its self-test allowed that: nothing of the hardening is in the way.
+    let fast =
+        "SELECT count(*) FROM agent_events WHERE message LIKE '% sites with fast markers; %'";
+    assert_eq!(database.number(fast), 1);
     target.ends_well();
 
     let (folder, file) = (fs::metadata(folder), fs::metadata(file));
