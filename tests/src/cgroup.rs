@@ -100,6 +100,21 @@ impl Cgroup {
         count.expect("the group has a memory controller")
     }
 
+    /// Bytes of its memory that are swapped out.
+    ///
+    /// # Panics
+    /// Where it has no memory controller, or the kernel does not count that.
+    pub fn swapped(&self) -> u64 {
+        let read = |file| fs::read_to_string(self.0.join(file)).ok();
+        let of_stat = |stat: String| {
+            let line = stat.lines().find_map(|line| line.strip_prefix("swap "));
+            line.map(str::to_owned)
+        };
+        let bytes = read("memory.swap.current").or_else(|| read("memory.stat").and_then(of_stat));
+        let bytes = bytes.and_then(|text| text.trim().parse().ok());
+        bytes.expect("the kernel counts what is swapped out")
+    }
+
     /// Keeps its memory from being swapped out.
     ///
     /// # Panics

@@ -12,10 +12,13 @@ struct Args {
     /// Only the cases whose name contains this.
     #[arg(long, default_value = "")]
     only: String,
+    /// Print the names of the cases, and do nothing.
+    #[arg(long)]
+    list: bool,
     /// What random moments begin with.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// How often the agent is killed.
+    /// How often the agent is killed; storms, and what else is repeated, follow it.
     #[arg(long, default_value_t = 20)]
     count: u32,
     /// Seconds that faults last.
@@ -33,9 +36,24 @@ fn main() -> ExitCode {
         count: args.count,
         lasts: Duration::from_secs(args.seconds),
     };
+    let chosen: Vec<_> = cases()
+        .filter(|case| case.name.contains(&args.only))
+        .collect();
+    if chosen.is_empty() {
+        let only = args.only;
+        eprintln!("error: no case's name contains '{only}': `cargo xtask faults --list` has them");
+        return ExitCode::FAILURE;
+    }
+    if args.list {
+        for case in chosen {
+            println!("{}", case.name);
+        }
+        return ExitCode::SUCCESS;
+    }
+    let count = chosen.len();
     let mut rows = Vec::new();
-    for case in cases().filter(|case| case.name.contains(&args.only)) {
-        eprintln!("{}: {}", case.name, case.done);
+    for (number, case) in (1..).zip(chosen) {
+        eprintln!("{number} of {count}: {}", case.name);
         rows.push(Row::of(case, options));
     }
     if args.json {

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
+use super::file::stays_on_its_cpu;
 use super::scene::{Scene, attach, attach_by, attach_command, recover, stored, target};
 use super::store::lock;
 use super::{Account, Case, Options};
@@ -33,9 +34,15 @@ pub const CASES: &[Case] = &[
     Case {
         name: "agent: SIGKILL while spooling",
         done: "the file is locked, the agent killed once it spools; then `exoscope recover`. Made are the \
-               calls that were rows before it or came from the spool",
+               calls that were rows before it or came from the spool, without a gap",
         short: true,
-        run: killed_while_spooling,
+        run: |_| killed_while_spooling(false),
+    },
+    Case {
+        name: "agent: SIGKILL while spooling, next",
+        done: "the same, and then another session in the file instead of `exoscope recover`",
+        short: true,
+        run: |_| killed_while_spooling(true),
     },
     Case {
         name: "agent: OOM kill",
@@ -57,6 +64,13 @@ pub const CASES: &[Case] = &[
         run: stopped,
     },
     Case {
+        name: "agent: SIGSTOP for 2.4 s",
+        done: "the agent is stopped for 2.4 s, and the target stays on one CPU, whose ring holds all of its \
+               calls",
+        short: false,
+        run: |_| stopped_briefly(),
+    },
+    Case {
         name: "agent: starved",
         done: "the agent gets 2 % of a CPU for a while",
         short: false,
@@ -72,10 +86,18 @@ const KILLED_WITHIN_MS: u64 = 400;
 const KILLED_AFTER_US: u64 = 300;
 
 /// The numbers of all calls that are rows.
-fn calls(file: &Path) -> HashSet<i64> {
+///
+/// # Panics
+/// Where the file can't be read.
+pub fn calls(file: &Path) -> HashSet<i64> {
+    calls_where(file, "true")
+}
+
+fn calls_where(file: &Path, condition: &str) -> HashSet<i64> {
     let read = || -> rusqlite::Result<HashSet<i64>> {
         let database = Connection::open(file)?;
-        let mut select = database.prepare("SELECT call_id FROM calls")?;
+        let sql = format!("SELECT call_id FROM calls WHERE {condition}");
+        let mut select = database.prepare(&sql)?;
         select.query_map([], |row| row.get(0))?.collect()
     };
     read().unwrap_or_else(|error| panic!("{}: {error}", file.display()))
@@ -267,7 +289,11 @@ fn is_whole(file: &Path) {
     super::scene::account(file, 0, None, "");
 }
 
-fn runs(target: &mut Process) -> String {
+/// Expects that a target runs, and says so.
+///
+/// # Panics
+/// Where it does not.
+pub fn runs(target: &mut Process) -> String {
     assert!(target.runs(), "the target has ended");
     "goes on".to_owned()
 }
@@ -281,18 +307,16 @@ fn segments(folder: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-fn killed_while_spooling(_: Options) -> Account {
+fn killed_while_spooling(next_agent: bool) -> Account {
     let bench = Bench::new();
     let file = bench.file();
     let mut target = target(LONG);
+    // Its calls are numbered one after the other then.
+    stays_on_its_cpu(&target);
     let agent = attach(target.pid(), &file, &[]);
     target.go_on();
     eventually("the first rows", || stored(&file).filter(|rows| *rows > 0));
-    let lock = Connection::open(&file).expect("it is a database");
-    lock.busy_timeout(Duration::from_secs(30))
-        .expect("it is no error");
-    lock.execute_batch("BEGIN IMMEDIATE")
-        .expect("the lock is free at times");
+    let lock = lock(&file);
     eventually("segments", || {
         let bytes = |path: &PathBuf| path.metadata().map_or(0, |metadata| metadata.len());
         let bytes: u64 = segments(bench.path()).iter().map(bytes).sum();
@@ -303,21 +327,29 @@ fn killed_while_spooling(_: Options) -> Account {
     agent.end();
     is_detached(&target);
     drop(lock);
-    let said = recover(&file).join("\n");
-    let spooled = said
-        .split(": ")
-        .nth(1)
-        .and_then(|said| said.split(' ').next());
-    let spooled = spooled.and_then(|calls| calls.parse::<u64>().ok());
-    let spooled = spooled.unwrap_or_else(|| panic!("`recover` said: {said}"));
-    assert!(spooled > 0, "{said}");
+    let said = match next_agent {
+        true => detach(attach(target.pid(), &file, &[])).stderr,
+        false => recover(&file),
+    };
+    let spooled = said.iter().find_map(|line| {
+        let (_, calls) = line.split_once("without an end: ")?;
+        calls.split(' ').next()?.parse::<u64>().ok()
+    });
+    let spooled = spooled.unwrap_or_else(|| panic!("it said: {said:#?}"));
     assert!(segments(bench.path()).is_empty(), "segments are left");
-    let after = calls(&file);
+    let after = calls_where(&file, "session_id = 1");
     is_whole(&file);
+    let mut new: Vec<i64> = after.difference(&before).copied().collect();
+    new.sort_unstable();
+    assert!(!new.is_empty(), "{said:#?}");
+    // The numbers of a CPU are equally far apart.
+    let steps: Vec<i64> = new.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    let gaps = steps.iter().filter(|step| **step != steps[0]).count();
+    assert_eq!(gaps, 0, "the spool had all calls of a time");
     let there = before.intersection(&after).count();
     Account {
         made: before.len() as u64 + spooled,
-        rows: after.len() as u64 - (before.len() - there) as u64,
+        rows: (there + new.len()) as u64,
         lost: 0,
         only_counted: 0,
         recovery_ms: None,
@@ -328,16 +360,21 @@ fn killed_while_spooling(_: Options) -> Account {
 
 /// Something is done to the agent, for a while.
 fn while_it_works(
-    options: Options,
+    lasts: Duration,
+    prepare: impl FnOnce(&Process),
     begin: impl FnOnce(&Process),
     end: impl FnOnce(&Process),
 ) -> Account {
     let bench = Bench::new();
     let file = bench.file();
-    let scene = Scene::begin(&file, &[], options.lasts.as_secs() + 3);
+    let seconds = lasts.as_secs() + 3;
+    let target = target(seconds);
+    prepare(&target);
+    let agent = attach_command(target.pid(), &file, &[]);
+    let scene = Scene::of(target, seconds, agent, &file);
     scene.has_rows();
     begin(&scene.agent);
-    sleep(options.lasts);
+    sleep(lasts);
     let before = stored(&file).unwrap_or(0);
     let ended = Instant::now();
     end(&scene.agent);
@@ -346,11 +383,22 @@ fn while_it_works(
 }
 
 fn stopped(options: Options) -> Account {
+    stopped_for(options.lasts, |_| ())
+}
+
+fn stopped_for(lasts: Duration, prepare: impl FnOnce(&Process)) -> Account {
     while_it_works(
-        options,
+        lasts,
+        prepare,
         |agent| agent.signal(Signal::STOP),
         |agent| agent.signal(Signal::CONT),
     )
+}
+
+fn stopped_briefly() -> Account {
+    let account = stopped_for(Duration::from_millis(2400), stays_on_its_cpu);
+    assert_eq!(account.rows, account.made, "{account:?}");
+    account
 }
 
 /// A control group whose processes get little of a CPU.
@@ -374,6 +422,16 @@ impl Starving {
         fs::write(self.0.join("cgroup.procs"), process.pid().to_string()).expect("it runs");
     }
 
+    /// Expects that its processes had to wait.
+    fn has_starved(&self) {
+        let stat = fs::read_to_string(self.0.join("cpu.stat")).expect("the group is there");
+        let line = stat
+            .lines()
+            .find_map(|line| line.strip_prefix("nr_throttled "));
+        let times = line.and_then(|times| times.parse::<u64>().ok());
+        assert!(times.expect("the kernel counts it") > 0, "{stat}");
+    }
+
     fn release(&self, process: &Process) {
         let parent = self.0.parent().expect("a group has a parent");
         fs::write(parent.join("cgroup.procs"), process.pid().to_string()).expect("it runs");
@@ -389,8 +447,12 @@ impl Drop for Starving {
 fn starved(options: Options) -> Account {
     let group = Starving::new();
     while_it_works(
-        options,
+        options.lasts,
+        |_| (),
         |agent| group.add(agent),
-        |agent| group.release(agent),
+        |agent| {
+            group.has_starved();
+            group.release(agent);
+        },
     )
 }

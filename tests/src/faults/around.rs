@@ -12,7 +12,7 @@ use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch};
 
 use super::agent::is_detached;
 use super::scene::{RATE, account, attach};
-use super::target::{all, but_for_pid, ready, run_through, storms};
+use super::target::{all, but_for_pid, is_as, ready, run_through, storms};
 use super::{Account, Case, Options};
 use crate::agent::{Bench, detach};
 use crate::build::Build;
@@ -45,7 +45,8 @@ pub const CASES: &[Case] = &[
     },
     Case {
         name: "around: seccomp",
-        done: "a filter kills the target for every system call that programs of C libraries don't make",
+        done: "a filter kills the target for every system call that programs of C libraries don't make, \
+               with both kinds of markers",
         short: true,
         run: |_| seccomp(),
     },
@@ -71,6 +72,12 @@ pub const CASES: &[Case] = &[
     },
 ];
 
+/// Ends a session, of which nothing is left in the target.
+fn end_session(agent: Process, target: &Process) {
+    detach(agent);
+    is_detached(target);
+}
+
 /// Puts another file in the place of a binary.
 fn replace(binary: &Path) {
     let other = binary.with_extension("new");
@@ -92,8 +99,9 @@ fn replaced() -> Account {
         if !before {
             replace(&binary);
         }
-        let (lines, end) = run_through(target, |_| drop(detach(agent)));
-        assert!(end.status.success(), "{:#?}", end.stderr);
+        let (lines, end) = run_through(target, |target| end_session(agent, target));
+        let whole = Bench::new();
+        is_as(ready(&storms(&whole), "threads", "100"), pid, &lines, &end);
         let made = Calls::told(&lines, pid).total();
         sum = sum.and(all(account(&bench.file(), made, None, "as without us")));
     }
@@ -143,13 +151,13 @@ fn child_of(pid: u32) -> u32 {
     })
 }
 
-fn namespaces() -> Account {
+/// A target in PID and mount namespaces of its own, with its binary on an overlayfs.
+fn in_namespaces(bench: &Bench) -> Process {
     const INSIDE: &str = "cd \"$0\" && mkdir lower upper work merged && mv storms lower && \
         mount -t tmpfs none upper && mkdir upper/upper upper/work && \
         mount -t overlay -o lowerdir=lower,upperdir=upper/upper,workdir=upper/work none merged && \
         cp merged/storms merged/copied && exec merged/copied threads --count 100";
-    let bench = Bench::new();
-    storms(&bench);
+    storms(bench);
     let mut wrapper = Command::new("unshare");
     wrapper
         .args([
@@ -164,6 +172,12 @@ fn namespaces() -> Account {
         .arg(bench.path());
     let mut wrapper = Process::start(&mut wrapper);
     wrapper.pauses_at("ready");
+    wrapper
+}
+
+fn namespaces() -> Account {
+    let bench = Bench::new();
+    let wrapper = in_namespaces(&bench);
     let pid = child_of(wrapper.pid());
     let agent = attach(pid, &bench.file(), &[]);
     assert_ne!(Traces::of(pid), Traces::NONE);
@@ -172,7 +186,7 @@ fn namespaces() -> Account {
         assert_eq!(Traces::of(pid), Traces::NONE);
     };
     let (lines, end) = run_through(wrapper, end_session);
-    assert!(end.status.success(), "{:#?}", end.stderr);
+    is_as(in_namespaces(&Bench::new()), pid, &lines, &end);
     // It is the first process of its namespace.
     let made = Calls::told(&lines, 1).total();
     all(account(&bench.file(), made, None, "as without us"))
@@ -196,9 +210,9 @@ fn filter() -> BpfProgram {
         .expect("the filter is not too large")
 }
 
-fn seccomp() -> Account {
-    let bench = Bench::new();
-    let mut command = Command::new(storms(&bench));
+/// A target under that filter.
+fn filtered(binary: &Path) -> Process {
+    let mut command = Command::new(binary);
     command.args(["threads", "--count", "100"]);
     let filter = filter();
     let apply = move || seccompiler::apply_filter(&filter).map_err(io::Error::other);
@@ -206,12 +220,25 @@ fn seccomp() -> Account {
     unsafe { command.pre_exec(apply) };
     let mut target = Process::start(&mut command);
     target.pauses_at("ready");
-    let pid = target.pid();
-    let agent = attach(pid, &bench.file(), &[]);
-    let (lines, end) = run_through(target, |_| drop(detach(agent)));
-    assert!(end.status.success(), "{:?} {:#?}", end.status, end.stderr);
-    let made = Calls::told(&lines, pid).total();
-    all(account(&bench.file(), made, None, "as without us"))
+    let status = fs::read_to_string(format!("/proc/{}/status", target.pid())).expect("it runs");
+    assert!(status.contains("\nSeccomp:\t2\n"), "no filter: {status}");
+    target
+}
+
+fn seccomp() -> Account {
+    let mut sum = Account::default();
+    for markers in ["fast", "safe"] {
+        let bench = Bench::new();
+        let binary = storms(&bench);
+        let target = filtered(&binary);
+        let pid = target.pid();
+        let agent = attach(pid, &bench.file(), &["--markers", markers]);
+        let (lines, end) = run_through(target, |target| end_session(agent, target));
+        is_as(filtered(&binary), pid, &lines, &end);
+        let made = Calls::told(&lines, pid).total();
+        sum = sum.and(all(account(&bench.file(), made, None, "as without us")));
+    }
+    sum
 }
 
 fn two_agents() -> Account {
@@ -242,16 +269,12 @@ fn two_targets() -> Account {
         let target = ready(&binary, "threads", count);
         let file = bench.path().join(format!("{count}.db"));
         let agent = attach(target.pid(), &file, &[]);
-        (target, agent, file)
+        (count, target, agent, file)
     });
-    let accounts = captured.map(|(target, agent, file)| {
+    let accounts = captured.map(|(count, target, agent, file)| {
         let pid = target.pid();
-        let end_session = |target: &Process| {
-            detach(agent);
-            is_detached(target);
-        };
-        let (lines, end) = run_through(target, end_session);
-        assert!(end.status.success(), "{:#?}", end.stderr);
+        let (lines, end) = run_through(target, |target| end_session(agent, target));
+        is_as(ready(&binary, "threads", count), pid, &lines, &end);
         all(account(
             &file,
             Calls::told(&lines, pid).total(),

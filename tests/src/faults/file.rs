@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -9,7 +10,8 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 use rustix::thread::{CpuSet, Pid, sched_getaffinity, sched_setaffinity};
 
-use super::scene::{Scene, accounted, attach_command, stored, target};
+use super::agent::{calls, is_detached, runs};
+use super::scene::{Scene, account, accounted, attach, attach_command, recover, stored, target};
 use super::{Account, Case, Options};
 use crate::agent::Bench;
 use crate::eventually;
@@ -74,6 +76,13 @@ pub const CASES: &[Case] = &[
         done: "all of the shared index of the log is overwritten while it is used",
         short: false,
         run: index_overwritten,
+    },
+    Case {
+        name: "file: index of the log emptied",
+        done: "the shared index of the log is emptied while it is used, which ends the agent; then \
+               `exoscope recover`. Made are the calls that were rows before",
+        short: false,
+        run: |_| index_emptied(),
     },
     Case {
         name: "file: half of the log overwritten",
@@ -204,9 +213,31 @@ fn index_overwritten(_: Options) -> Account {
     left.account(Some(recovery))
 }
 
+/// Whoever has a file in his memory that gets shorter is killed by the kernel: the target does not notice.
+fn index_emptied() -> Account {
+    let bench = Bench::new();
+    let file = bench.file();
+    let mut target = target(3600);
+    let agent = attach(target.pid(), &file, &[]);
+    target.go_on();
+    eventually("the first rows", || stored(&file).filter(|rows| *rows > 0));
+    let before = calls(&file);
+    opened(&beside(&file, "-shm")).set_len(0).expect("root may");
+    assert_eq!(agent.end().status.signal(), Some(libc::SIGBUS));
+    is_detached(&target);
+    recover(&file);
+    let after = calls(&file);
+    Account {
+        made: before.len() as u64,
+        rows: before.intersection(&after).count() as u64,
+        target: runs(&mut target),
+        ..account(&file, 0, None, "")
+    }
+}
+
 /// Keeps a target on one CPU. Each CPU numbers calls by itself, so those of another one would come between
 /// older rows, and write damaged pages anew.
-fn stays_on_its_cpu(target: &Process) {
+pub fn stays_on_its_cpu(target: &Process) {
     let allowed = sched_getaffinity(None).expect("this thread may run somewhere");
     let mut one = CpuSet::new();
     let first = (0..CpuSet::MAX_CPU).find(|cpu| allowed.is_set(*cpu));

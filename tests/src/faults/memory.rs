@@ -121,16 +121,16 @@ struct Swap(PathBuf);
 impl Swap {
     /// A new swap file in `folder`.
     ///
-    /// # Errors
-    /// What was said where the kernel, or the file system, has none.
-    fn on(folder: &Path) -> Result<Self, String> {
+    /// # Panics
+    /// Where the kernel, or the file system, has none.
+    fn on(folder: &Path) -> Self {
         let file = folder.join("swap");
         // Swapped to is only what has its place on the disk.
         std::fs::write(&file, vec![0; 128 << 20]).expect("the folder is writable");
-        run("chmod", Command::new("chmod").arg("600").arg(&file))?;
-        run("mkswap", Command::new("mkswap").arg(&file))?;
-        run("swapon", Command::new("swapon").arg(&file))?;
-        Ok(Self(file))
+        run("chmod", Command::new("chmod").arg("600").arg(&file));
+        run("mkswap", Command::new("mkswap").arg(&file));
+        run("swapon", Command::new("swapon").arg(&file));
+        Self(file)
     }
 }
 
@@ -140,22 +140,17 @@ impl Drop for Swap {
     }
 }
 
-fn run(name: &str, command: &mut Command) -> Result<(), String> {
+fn run(name: &str, command: &mut Command) {
     let output = command.stdout(Stdio::null()).output();
-    let output = output.map_err(|error| format!("{name}: {error}"))?;
+    let output = output.unwrap_or_else(|error| panic!("{name}: {error}"));
     let said = String::from_utf8_lossy(&output.stderr);
-    if output.status.success() {
-        Ok(())
-    } else {
-        Err(said.trim().to_owned())
-    }
+    assert!(output.status.success(), "{name}: {}", said.trim());
 }
 
 /// A control group that may swap, or may not.
 struct Memory {
     group: Cgroup,
-    /// Where the kernel refused it, why.
-    swap: Option<Result<Swap, String>>,
+    swap: Option<Swap>,
 }
 
 impl Memory {
@@ -176,11 +171,7 @@ impl Memory {
     /// What became of it.
     fn said(&self, limit: u64) -> String {
         let hits = self.group.hits();
-        let said = format!("limit {:.1} MiB, hit {hits} times", mib(limit));
-        match &self.swap {
-            Some(Err(why)) => format!("{said}; NO SWAP: {why}"),
-            _ => said,
-        }
+        format!("limit {:.1} MiB, hit {hits} times", mib(limit))
     }
 }
 
@@ -234,16 +225,25 @@ fn agent_at(options: Options, percent: u64, swap: bool) -> Account {
     let committed = stored(&file).unwrap_or(0);
     let limit = memory.limit(percent);
     sleep(options.lasts);
+    assert!(memory.group.hits() > 0, "the limit was not reached");
+    let mut said = memory.said(limit);
+    if memory.swap.is_some() {
+        let swapped = memory.group.swapped();
+        assert!(swapped > 0, "nothing was swapped out: {said}");
+        said = format!("{said}, {:.1} MiB swapped out", mib(swapped));
+    }
     if !scene.agent.runs() {
-        return killed(scene, committed, &memory.said(limit));
+        return killed(scene, committed, &said);
     }
     let before = stored(&file).unwrap_or(0);
     let ended = Instant::now();
     memory.group.limit(PLENTY);
     let recovery = scene.recovery_ms(before, ended);
     let account = scene.end().account(Some(recovery));
+    let steps = "SELECT count(*) FROM agent_events WHERE kind = 'degraded'";
+    let steps = Database::open(&file).number(steps);
     Account {
-        file: format!("whole; {}", memory.said(limit)),
+        file: format!("whole; {said}; steps: {steps}"),
         ..account
     }
 }
@@ -277,9 +277,6 @@ fn scarce(_: Options) -> Account {
     let bench = Bench::new();
     let file = bench.file();
     let memory = Memory::new(bench.path(), true);
-    if let Some(Err(why)) = &memory.swap {
-        panic!("the kernel has no swap file: {why}");
-    }
     // Version 2 has limit and pressure in one group, version 1 no pressure.
     let pressure = (!memory.group.has_pressure()).then(Cgroup::with_pressure);
     let groups: Vec<&Cgroup> = pressure.iter().chain([&memory.group]).collect();

@@ -164,36 +164,138 @@ fn said(panic: &(dyn std::any::Any + Send)) -> String {
     text.unwrap_or("it panicked").to_owned()
 }
 
-/// The rows as a table.
+/// Characters of a line of the table.
+const WIDTH: usize = 100;
+/// What is said of a case stands below it, so far to the right.
+const INDENT: &str = "    ";
+
+/// The rows as a table, with a sum below it.
 pub fn table(rows: &[Row]) -> String {
     let mut text = format!(
-        "{:34} {:>9} {:>9} {:>9} {:>9} {:>11} {:>9}  {:20} {}\n",
-        "case", "made", "rows", "lost", "counted", "unexplained", "recovery", "target", "file"
+        "{:38} {:>9} {:>9} {:>7} {:>8} {:>12} {:>9}\n",
+        "case", "made", "rows", "lost", "counted", "unexplained", "recovery"
     );
     for row in rows {
-        let account = &row.account;
+        row.print(&mut text);
+    }
+    let _ = writeln!(text, "\n{}", sum(rows));
+    text
+}
+
+impl Row {
+    fn print(&self, text: &mut String) {
+        let account = &self.account;
         let recovery = account
             .recovery_ms
             .map_or("-".to_owned(), |ms| format!("{ms} ms"));
         let _ = writeln!(
             text,
-            "{:34} {:>9} {:>9} {:>9} {:>9} {:>11} {recovery:>9}  {:20} {}",
-            row.case,
+            "{:38} {:>9} {:>9} {:>7} {:>8} {:>12} {recovery:>9}",
+            self.case,
             account.made,
             account.rows,
             account.lost,
             account.only_counted,
-            row.unexplained,
-            account.target,
-            account.file
+            self.unexplained,
         );
-        let _ = writeln!(text, "    {}", row.done);
-        if let Some(failure) = &row.failure {
-            let _ = writeln!(text, "    FAILED: {failure}");
+        wrap(text, self.done);
+        if let Some(failure) = &self.failure {
+            // It may be a list of many lines.
+            let _ = writeln!(text, "{INDENT}FAILED: {failure}");
+        } else {
+            let Account { target, file, .. } = account;
+            wrap(text, &format!("Target: {target}. File: {file}."));
         }
-        if row.is_late() {
-            let _ = writeln!(text, "    LATE: work is to go on within {RECOVERY:?}");
+        if self.is_late() {
+            let _ = writeln!(text, "{INDENT}LATE: work is to go on within {RECOVERY:?}");
         }
     }
-    text
+}
+
+/// Appends a sentence in lines that are not too long.
+fn wrap(text: &mut String, sentence: &str) {
+    let mut line = INDENT.to_owned();
+    for word in sentence.split(' ') {
+        if line.chars().count() + word.chars().count() > WIDTH {
+            let _ = writeln!(text, "{}", line.trim_end());
+            line.replace_range(INDENT.len().., "");
+        }
+        line.push_str(word);
+        line.push(' ');
+    }
+    let _ = writeln!(text, "{}", line.trim_end());
+}
+
+/// What is to be known of all rows.
+fn sum(rows: &[Row]) -> String {
+    let failed = rows.iter().filter(|row| row.failure.is_some()).count();
+    let late = rows.iter().filter(|row| row.is_late()).count();
+    let unexplained: u64 = rows.iter().map(|row| row.unexplained).sum();
+    let recovery = |row: &&Row| row.account.recovery_ms;
+    let slowest = rows.iter().max_by_key(recovery);
+    let slowest = slowest.and_then(|row| Some((recovery(&row)?, row.case)));
+    let slowest = slowest.map_or(String::new(), |(ms, case)| {
+        format!("; the slowest recovery took {ms} ms ({case})")
+    });
+    let cases = rows.len();
+    format!("{cases} cases, {failed} failed, {late} late; {unexplained} calls unexplained{slowest}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(recovery_ms: Option<u64>, failure: Option<&str>) -> Row {
+        let account = Account {
+            made: 1_000_000,
+            rows: 999_999,
+            recovery_ms,
+            target: "as ever".to_owned(),
+            file: "whole".to_owned(),
+            ..Account::default()
+        };
+        Row {
+            case: store::CASES[0].name,
+            done: "words ".repeat(30).leak().trim_end(),
+            unexplained: account.unexplained(),
+            failure: failure.map(str::to_owned),
+            account,
+        }
+    }
+
+    #[test]
+    fn the_table_fits_a_terminal_and_sums_up() {
+        let table = table(&[
+            row(Some(7), None),
+            row(Some(1000), None),
+            row(None, Some("it")),
+        ]);
+        assert!(
+            table.lines().all(|line| line.chars().count() <= WIDTH),
+            "{table}"
+        );
+        assert_eq!(
+            table.matches("    Target: as ever. File: whole.").count(),
+            2
+        );
+        assert_eq!(table.matches("    FAILED: it").count(), 1);
+        let sum = table.lines().last().expect("it has lines");
+        let name = store::CASES[0].name;
+        assert_eq!(
+            sum,
+            format!(
+                "3 cases, 1 failed, 1 late; 3 calls unexplained; the slowest recovery took 1000 ms ({name})"
+            )
+        );
+    }
+
+    #[test]
+    fn names_of_cases_differ_and_fit_their_column() {
+        let mut names: Vec<&str> = cases().map(|case| case.name).collect();
+        assert!(names.iter().all(|name| name.len() <= 38), "{names:?}");
+        let count = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), count);
+    }
 }

@@ -2,9 +2,10 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::time::Instant;
 
 use super::agent::is_detached;
-use super::scene::{Left, Scene, account, attach_by, target_at};
+use super::scene::{Scene, account, attach_by, stored, target_at};
 use super::{Account, Case};
 use crate::agent::Bench;
 use crate::build::debug_exoscope;
@@ -16,14 +17,14 @@ pub const CASES: &[Case] = &[
         name: "panic: consumer",
         done: "the thread that drains the rings panics twice",
         short: true,
-        run: |_| all(goes_on("consumer:50:2", 2)),
+        run: |_| all(goes_on("consumer:50:2", 2, 2)),
     },
     Case {
         name: "panic: record",
         done: "the thread that drains the rings panics over two records: those are lost",
         short: false,
         run: |_| {
-            let account = goes_on("record:5000:2", 2);
+            let account = goes_on("record:5000:2", 2, 2);
             assert_eq!(account.lost, 2);
             account
         },
@@ -32,49 +33,49 @@ pub const CASES: &[Case] = &[
         name: "panic: writer",
         done: "the thread that writes panics twice between two batches",
         short: false,
-        run: |_| all(goes_on("writer:20:2", 2)),
+        run: |_| all(goes_on("writer:20:2", 2, 2)),
     },
     Case {
         name: "panic: writer given up",
         done: "the thread that writes panics time after time between two batches: it writes on",
         short: false,
-        run: |_| all(goes_on("writer:20:1000000", 5)),
+        run: |_| all(goes_on("writer:20:1000000", 5, 5)),
     },
     Case {
         name: "panic: commit",
         done: "the thread that writes panics once over a batch",
         short: false,
-        run: |_| all(goes_on("commit:20:1", 0)),
+        run: |_| all(goes_on("commit:20:1", 1, 0)),
     },
     Case {
         name: "panic: batch",
         done: "the thread that writes panics over a batch as often as that is tried: it is lost",
         short: true,
-        run: |_| goes_on("commit:20:2", 0),
+        run: |_| goes_on("commit:20:2", 2, 0),
     },
     Case {
         name: "panic: stats",
         done: "the thread that samples the process panics twice",
         short: false,
-        run: |_| all(goes_on("stats:3:2", 2)),
+        run: |_| all(sampling("stats:3:2", 2)),
     },
     Case {
         name: "panic: stats given up",
         done: "the thread that samples the process panics time after time",
         short: false,
-        run: |_| all(goes_on("stats:3:1000000", 5)),
+        run: |_| all(sampling("stats:3:1000000", 5)),
     },
     Case {
         name: "panic: sampler",
         done: "the thread that samples stacks panics twice",
         short: false,
-        run: |_| all(goes_on("sampler:3:2", 2)),
+        run: |_| all(sampling("sampler:3:2", 2)),
     },
     Case {
         name: "panic: sampler given up",
         done: "the thread that samples stacks panics time after time",
         short: false,
-        run: |_| all(goes_on("sampler:3:1000000", 5)),
+        run: |_| all(sampling("sampler:3:1000000", 5)),
     },
     Case {
         name: "panic: consumer given up",
@@ -97,6 +98,8 @@ pub const CASES: &[Case] = &[
     },
 ];
 
+/// Panics after which a thread is given up.
+const GIVEN_UP: u32 = 5;
 /// Calls a second: a debug build is slow.
 const RATE: u32 = 20_000;
 /// Seconds for which the target calls.
@@ -117,12 +120,25 @@ fn scene(file: &Path, plan: &str, seconds: u64) -> Scene {
     Scene::of(target, seconds, agent, file)
 }
 
-/// The agent goes on after a panic, and so many are recorded.
-fn goes_on(plan: &str, recorded: i64) -> Account {
+/// What a thread says that was made to panic.
+const PANICKED: &str = "EXOSCOPE_PANIC wants the ";
+
+/// The agent goes on after so many panics, of which so many are recorded.
+fn goes_on(plan: &str, panics: u32, recorded: i64) -> Account {
     let bench = Bench::new();
-    let left = scene(&bench.file(), plan, SECONDS).end();
+    goes_on_in(&bench, plan, panics, recorded)
+}
+
+fn goes_on_in(bench: &Bench, plan: &str, panics: u32, recorded: i64) -> Account {
+    let file = bench.file();
+    let mut scene = scene(&file, plan, SECONDS);
+    for _ in 0..panics {
+        scene.agent.says(PANICKED, |line| line.contains(PANICKED));
+    }
+    let ended = Instant::now();
+    let recovery = scene.recovery_ms(stored(&file).unwrap_or(0), ended);
+    let left = scene.end();
     left.agent_ended_with(0);
-    has_panicked(&left);
     let panics = "SELECT count(*) FROM agent_events WHERE kind = 'panic'";
     let database = Database::open(&left.file);
     assert_eq!(
@@ -131,12 +147,22 @@ fn goes_on(plan: &str, recorded: i64) -> Account {
         "{:#?}",
         left.agent.stderr
     );
-    left.account(None)
+    left.account(Some(recovery))
 }
 
-/// The agent was made to panic.
-fn has_panicked(left: &Left) {
-    left.agent_said("EXOSCOPE_PANIC wants the ");
+/// What samples goes on after so many panics; or is given up, and samples nothing more.
+fn sampling(plan: &str, panics: u32) -> Account {
+    const SOME: i64 = 10;
+    let bench = Bench::new();
+    let account = goes_on_in(&bench, plan, panics, panics.into());
+    let sampled = match plan.starts_with("sampler") {
+        true => "SELECT count(*) FROM samples",
+        false => "SELECT count(*) FROM process_stats",
+    };
+    let sampled = bench.database().number(sampled);
+    let given_up = panics >= GIVEN_UP;
+    assert_eq!(sampled < SOME, given_up, "{sampled} samples");
+    account
 }
 
 /// Expects that nothing was lost.

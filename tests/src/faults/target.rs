@@ -112,6 +112,24 @@ pub fn run_through(mut target: Process, at_done: impl FnOnce(&Process)) -> (Vec<
     (lines, target.end())
 }
 
+/// Expects that a target printed and ended as one does that starts like it and that nobody looks into.
+///
+/// # Panics
+/// Where it did not.
+pub fn is_as(alone: Process, pid: u32, lines: &[String], end: &End) {
+    let alone_pid = alone.pid();
+    let (alone_lines, alone_end) = run_through(alone, |_| ());
+    assert_eq!(
+        but_for_pid(lines, pid),
+        but_for_pid(&alone_lines, alone_pid)
+    );
+    assert_eq!(
+        but_for_pid(&end.stdout, pid),
+        but_for_pid(&alone_end.stdout, alone_pid)
+    );
+    assert_eq!(end.status, alone_end.status, "{:#?}", end.stderr);
+}
+
 /// What a process prints that is not its PID: that is a member of a JSON line, or a line's last word.
 pub fn but_for_pid(lines: &[String], pid: u32) -> Vec<String> {
     let (member, word) = (format!(r#""pid":{pid},"#), format!(" {pid}"));
@@ -134,10 +152,6 @@ fn storm(name: &str, count: u32, markers: &str) -> Account {
     let bench = Bench::new();
     let binary = storms(&bench);
     let count = count.to_string();
-    let alone = ready(&binary, name, &count);
-    let alone_pid = alone.pid();
-    let (alone_lines, alone_end) = run_through(alone, |_| ());
-
     let target = ready(&binary, name, &count);
     let pid = target.pid();
     let agent = attach(pid, &bench.file(), &["--markers", markers]);
@@ -146,11 +160,7 @@ fn storm(name: &str, count: u32, markers: &str) -> Account {
         is_detached(target);
     };
     let (lines, end) = run_through(target, end_session);
-    assert_eq!(
-        but_for_pid(&lines, pid),
-        but_for_pid(&alone_lines, alone_pid)
-    );
-    assert_eq!(end.status, alone_end.status, "{:#?}", end.stderr);
+    is_as(ready(&binary, name, &count), pid, &lines, &end);
     all(account(
         &bench.file(),
         Calls::told(&lines, pid).total(),
@@ -194,13 +204,13 @@ pub fn all(account: Account) -> Account {
 fn exec_of_another() -> Account {
     let bench = Bench::new();
     let binary = Build::release("variants").binary();
-    let mut target = Process::ready_target(&binary, &["--end", "exec"]);
+    let ready = || Process::ready_target(&binary, &["--end", "exec"]);
+    let target = ready();
     let pid = target.pid();
     let agent = attach(pid, &bench.file(), &[]);
-    target.go_on();
-    let lines = target.pauses_at("done");
-    target.ends_well();
+    let (lines, end) = run_through(target, |_| ());
     assert_eq!(agent.end().status.code(), Some(0));
+    is_as(ready(), pid, &lines, &end);
     all(account(
         &bench.file(),
         Calls::told(&lines, pid).total(),
@@ -235,17 +245,19 @@ fn reloads(options: Options) -> Account {
 fn dies(how: &str, reason: &str) -> Account {
     let bench = Bench::new();
     let binary = Build::release("variants").binary();
-    let mut target = Process::ready_target(&binary, &["--calls", "101", "--end", how]);
-    let pid = target.pid();
     let group = (how == "eat").then(|| Cgroup::limited(LIMIT));
-    if let Some(group) = &group {
-        group.add(pid);
-    }
+    let ready = || {
+        let target = Process::ready_target(&binary, &["--calls", "101", "--end", how]);
+        if let Some(group) = &group {
+            group.add(target.pid());
+        }
+        target
+    };
+    let target = ready();
+    let pid = target.pid();
     let agent = attach(pid, &bench.file(), &[]);
-    target.go_on();
-    let lines = target.pauses_at("done");
-    target.go_on();
-    target.end();
+    let (lines, end) = run_through(target, |_| ());
+    is_as(ready(), pid, &lines, &end);
     ended_because(&bench, agent, reason);
     let died = bench.database().calls_where("outcome = 'target_died'");
     assert_eq!(
