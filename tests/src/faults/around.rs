@@ -12,7 +12,7 @@ use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch};
 
 use super::agent::is_detached;
 use super::scene::{RATE, account, attach};
-use super::target::{all, but_for_pid, is_as, ready, run_through, storms};
+use super::target::{all, is_as, ready, run_through, storms};
 use super::{Account, Case, Options};
 use crate::agent::{Bench, detach};
 use crate::build::Build;
@@ -309,26 +309,10 @@ fn over_and_over(options: Options) -> Account {
         fs::remove_file(&file).expect("it is there");
     }
     assert!(target.runs(), "the target has ended");
-    is_as_alone(&binary, target);
-    sum
-}
-
-/// Ends a target that makes calls until it is told, and expects that it says and does what one does that
-/// makes as many without an agent.
-fn is_as_alone(binary: &Path, target: Process) {
     let pid = target.pid();
     let (lines, end) = run_through(target, |_| ());
     let made = Calls::told(&lines, pid).total().to_string();
-    let alone = Process::ready_target(binary, &["--rate", &made, "--seconds", "1"]);
-    let alone_pid = alone.pid();
-    let (alone_lines, alone_end) = run_through(alone, |_| ());
-    let timeless = |lines: &[String], pid| {
-        let lines = but_for_pid(lines, pid).into_iter();
-        // How long it took is all that may differ.
-        let lines = lines.filter(|line| !line.contains(r#""seconds":"#));
-        lines.collect::<Vec<_>>()
-    };
-    assert_eq!(timeless(&lines, pid), timeless(&alone_lines, alone_pid));
-    assert_eq!(end.stderr, alone_end.stderr);
-    assert_eq!(end.status, alone_end.status);
+    let alone = Process::ready_target(&binary, &["--rate", &made, "--seconds", "1"]);
+    is_as(alone, pid, &lines, &end);
+    sum
 }

@@ -120,24 +120,26 @@ pub fn is_as(alone: Process, pid: u32, lines: &[String], end: &End) {
     let alone_pid = alone.pid();
     let (alone_lines, alone_end) = run_through(alone, |_| ());
     assert_eq!(
-        but_for_pid(lines, pid),
-        but_for_pid(&alone_lines, alone_pid)
+        same_each_time(lines, pid),
+        same_each_time(&alone_lines, alone_pid)
     );
     assert_eq!(
-        but_for_pid(&end.stdout, pid),
-        but_for_pid(&alone_end.stdout, alone_pid)
+        same_each_time(&end.stdout, pid),
+        same_each_time(&alone_end.stdout, alone_pid)
     );
     assert_eq!(end.status, alone_end.status, "{:#?}", end.stderr);
 }
 
-/// What a process prints that is not its PID: that is a member of a JSON line, or a line's last word.
-pub fn but_for_pid(lines: &[String], pid: u32) -> Vec<String> {
+/// What a process prints that is the same each time: neither its PID, which is a member of a JSON line or a
+/// line's last word, nor a line about how long it took.
+fn same_each_time(lines: &[String], pid: u32) -> Vec<String> {
     let (member, word) = (format!(r#""pid":{pid},"#), format!(" {pid}"));
     let without = |line: &String| {
         let line = line.replace(&member, "");
         line.strip_suffix(&word).unwrap_or(&line).to_owned()
     };
-    lines.iter().map(without).collect()
+    let lines = lines.iter().filter(|line| !line.contains(r#""seconds":"#));
+    lines.map(without).collect()
 }
 
 /// Starts a storm, which waits.
