@@ -95,7 +95,7 @@ struct Row {
     scale: u64,
     #[serde(flatten)]
     measured: Option<Measured>,
-    /// Times the floor of each measurement: the last one is that of `measured`.
+    /// Times the floor of each measurement: the least one is that of `measured`.
     ratios: Vec<f64>,
     failure: Option<String>,
 }
@@ -164,7 +164,9 @@ impl Row {
         while row.failure.is_none() && is_unsettled(&row.ratios, args.bound) {
             match measure(args, load, scale, byte) {
                 Ok((measured, ratio)) => {
-                    row.measured = Some(measured);
+                    if least(&row.ratios).is_none_or(|least| ratio < least) {
+                        row.measured = Some(measured);
+                    }
                     row.ratios.push(ratio);
                 }
                 Err(error) => row.failure = Some(format!("seed {}: {error:#}", args.seed)),
@@ -180,9 +182,13 @@ fn is_unsettled(ratios: &[f64], bound: f64) -> bool {
     ratios.len() < TIMES && ratios.iter().all(|ratio| *ratio > bound)
 }
 
+fn least(ratios: &[f64]) -> Option<f64> {
+    ratios.iter().copied().reduce(f64::min)
+}
+
 /// Why a load is too slow.
 fn exceeded(ratios: &[f64], bound: f64) -> Option<String> {
-    let least = ratios.iter().copied().reduce(f64::min)?;
+    let least = least(ratios)?;
     (least > bound).then(|| {
         let times = ratios.len();
         format!("it took at least {least:.2} times the floor in {times} measurements, and may take {bound:.2}")
@@ -272,7 +278,7 @@ impl Row {
             count(measured.errors),
             per_second(measured.floor_per_second),
             per_second(measured.captured_per_second),
-            self.ratios.last().copied().unwrap_or(f64::NAN),
+            least(&self.ratios).unwrap_or(f64::NAN),
         )
     }
 }
