@@ -26,18 +26,24 @@ const MEMORY: u32 = 1024;
 const OF_CHANGES: [&str; 4] = ["database", "log", "recovery", "rows"];
 const CHANGES: u32 = 96;
 
+/// Runs of each reader with `--brief`, those with its seeds included, and of those that read whole files.
+const BRIEF: u32 = 1000;
+const BRIEF_OF_FILES: u32 = 40;
+const OF_FILES: [&str; 6] = ["database", "log", "recovery", "replay", "rows", "symbols"];
+
 /// Options of `cargo xtask fuzz`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Only this reader: the name of a file in fuzz/fuzz_targets.
     target: Option<String>,
     /// Seconds for each.
-    #[arg(long, default_value_t = 60)]
+    #[arg(long, default_value_t = 60, conflicts_with = "brief")]
     seconds: u64,
     /// What mutations begin with; 0 is another number each time.
     #[arg(long, default_value_t = 0)]
     seed: u32,
-    /// As the tests do it: without optimization, which builds faster, and without keeping what is new.
+    /// As the tests do it: without optimization, which builds faster, a number of runs and not of seconds,
+    /// so that a busy machine does no fewer, and without keeping what is new.
     #[arg(long)]
     brief: bool,
 }
@@ -103,7 +109,13 @@ fn chosen(targets: Vec<String>, wanted: Option<&str>) -> Result<Vec<String>> {
 fn build(targets: &[String], brief: bool) -> Result<Vec<PathBuf>> {
     let mut command = cargo();
     command.args(["build", "--package=exoscope-fuzz", "--features=libfuzzer"]);
-    if !brief {
+    if brief {
+        // These take most of the time of a run, and little to be optimized.
+        for package in ["libfuzzer-sys", "libsqlite3-sys"] {
+            let optimized = format!("profile.dev.package.{package}.opt-level=1");
+            command.args(["--config", &optimized]);
+        }
+    } else {
         command.arg("--release");
     }
     for target in targets {
@@ -134,10 +146,17 @@ fn run(target: &str, program: &Path, args: &Args) -> Result<Row> {
     }
     let of_changes = OF_CHANGES.contains(&target);
     let log_file = File::create(&log).with_context(|| format!("can't create {log:?}"))?;
+    let until = if args.brief {
+        let of_files = OF_FILES.contains(&target);
+        format!("-runs={}", if of_files { BRIEF_OF_FILES } else { BRIEF })
+    } else {
+        format!("-max_total_time={}", args.seconds)
+    };
+    eprintln!("fuzzing {target} ({until}): {}", log.display());
     let mut command = Command::new(program);
     command
         .arg(format!("-artifact_prefix={}/", artifacts.display()))
-        .arg(format!("-max_total_time={}", args.seconds))
+        .arg(until)
         .arg(format!("-seed={}", args.seed))
         .arg(format!("-timeout={SLOWEST}"))
         .arg(format!("-rss_limit_mb={MEMORY}"))
@@ -148,7 +167,6 @@ fn run(target: &str, program: &Path, args: &Args) -> Result<Row> {
         .args(args.brief.then_some(&new))
         .args(&known)
         .stderr(log_file);
-    eprintln!("fuzzing {target} for {} s: {}", args.seconds, log.display());
     let began = Instant::now();
     let status = command
         .status()
