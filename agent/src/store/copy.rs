@@ -4,6 +4,7 @@
 //! copied from both of its ends up to the damage, in whatever order they stand; what is between, by ranges
 //! of their numbers: a range that can't be read is halved until what is left out are single rows.
 
+use std::collections::VecDeque;
 use std::path::Path;
 
 use anyhow::Result;
@@ -13,12 +14,15 @@ use rusqlite::{Connection, ErrorCode, Row, Rows, Statement};
 
 use super::schema::{self, definitions};
 
-/// Queries that may fail, besides one for each row that is copied, until ranges are not halved any more.
-/// As many rows that are there already are read from an end of a table: pages that lead to each other
-/// would go on for ever.
+/// Queries that may fail, besides one for each row that is copied, until ranges are not halved any more:
+/// for each page of the file, and at most.
+const FAILURES_BY_PAGE: usize = 64;
 const FAILURES: usize = 10_000;
-/// As many at most.
+/// As many at most with those for rows.
 const MOST_FAILURES: usize = 1_000_000;
+/// Rows that are there already, one behind the other, until no more are read from an end of a table: pages
+/// that lead to each other would go on for ever.
+const KNOWN: usize = 10_000;
 
 /// Copies every table, as far as it can be read.
 ///
@@ -140,7 +144,7 @@ fn copy_up_to_damage(rows: rusqlite::Result<Rows<'_>>, insert: &mut Statement<'_
         return Ok(false);
     };
     let mut known = 0;
-    while known < FAILURES {
+    while known < KNOWN {
         match rows.next() {
             Ok(Some(row)) => match copy_row(row, 0, insert)? {
                 Some(0) => known += 1,
@@ -161,9 +165,13 @@ fn copy_ranges(old: &Connection, table: &str, last: i64, insert: &mut Statement<
     let Ok(mut select) = old.prepare(&select) else {
         return Ok(());
     };
-    let mut ranges = vec![(0, last)];
+    let pages = old.pragma_query_value(None, "page_count", |row| row.get::<_, u32>(0));
+    let may_fail = FAILURES_BY_PAGE.saturating_mul(pages.unwrap_or(0) as usize);
+    let may_fail = may_fail.min(FAILURES);
+    // The longest first: where the end is damaged, each number up to a guess of the last one leads there.
+    let mut ranges = VecDeque::from([(0, last)]);
     let (mut failures, mut rows) = (0, 0_usize);
-    while let Some((low, high)) = ranges.pop() {
+    while let Some((low, high)) = ranges.pop_front() {
         let copied = copy_rows(select.query([low, high]), insert)?;
         rows = rows.saturating_add(copied.rows);
         // What was read before the damage is not read again.
@@ -172,9 +180,8 @@ fn copy_ranges(old: &Connection, table: &str, last: i64, insert: &mut Statement<
             continue;
         };
         failures += 1;
-        if failures < rows.saturating_add(FAILURES).min(MOST_FAILURES) {
+        if failures < rows.saturating_add(may_fail).min(MOST_FAILURES) {
             let middle = low + (high.abs_diff(low) / 2).cast_signed();
-            // The upper half first: that finds the end of the damage before its inside.
             ranges.extend([(low, middle), (middle + 1, high)]);
         }
     }

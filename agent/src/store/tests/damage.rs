@@ -231,6 +231,26 @@ fn counts_that_damage_has_made_enormous_stop_nothing() {
 }
 
 #[test]
+fn damage_at_the_end_of_a_table_hides_nothing_before_it() {
+    let (_folder, path) = folder();
+    let mut store = written(&path);
+    store.finish(&end()).unwrap();
+    drop(store);
+    let leaves =
+        "SELECT pageno FROM dbstat WHERE name = 'call' AND pagetype = 'leaf' ORDER BY path";
+    let leaves = rows(&path, leaves);
+    assert!(leaves.len() > 40, "{}", leaves.len());
+    let file = File::options().write(true).open(&path).unwrap();
+    for leaf in [&leaves[2], &leaves[leaves.len() - 1]] {
+        let page: u64 = leaf.parse().unwrap();
+        file.write_all_at(&[0xa5; 8192], (page - 1) * 8192).unwrap();
+    }
+    recover(&path).unwrap();
+    let lost = is_explained(&path, BEFORE);
+    assert!((1..2000).contains(&lost), "{lost}");
+}
+
+#[test]
 fn a_damaged_schema_costs_nothing() {
     let page = 8192_u64;
     let pages = "SELECT group_concat(pageno) FROM dbstat WHERE name = 'sqlite_schema'";
