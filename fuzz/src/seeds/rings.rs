@@ -44,6 +44,11 @@ pub fn records() -> Vec<Vec<u8>> {
         .map(|(kind, len)| {
             let mut record = (kind as u16).to_ne_bytes().to_vec();
             record.resize(len, 0);
+            if matches!(kind, RecordKind::Fields) {
+                // How many bytes follow.
+                let fields = (len - size_of::<FieldsHead>()) as u32;
+                record[4..8].copy_from_slice(&fields.to_ne_bytes());
+            }
             piece(&record).repeat(3)
         })
         .collect();
