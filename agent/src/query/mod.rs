@@ -121,7 +121,9 @@ impl Database {
             said => said.map_err(|error| explain(&self.path, error))?,
         };
         if said != "ok" {
-            return Ok(Some(format!("it is damaged: {said}")));
+            // A line before it names the database.
+            let what = said.lines().next_back().unwrap_or_default();
+            return Ok(Some(format!("it is damaged: {what}")));
         }
         let texts = texts::count_damaged(&self.connection)?;
         Ok((texts > 0).then(|| format!("it is damaged: texts that are no UTF-8: {texts}")))

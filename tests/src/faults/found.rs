@@ -157,10 +157,6 @@ fn found(how: Session, harm: Harm, damage: impl FnOnce(&Path)) -> Account {
     agent.signal(Signal::INT);
     assert_ne!(agent.end().status.code(), Some(1));
     target.ends_well();
-    eprintln!(
-        "{:?}",
-        command(&["doctor", file.to_str().expect("it is UTF-8")])
-    );
     recover(&file);
     Account {
         file: format!("whole; {said}"),
