@@ -329,6 +329,14 @@ impl AgentEvent {
             message,
         }
     }
+
+    /// What a person is told of it at once.
+    pub fn notice(&self) -> String {
+        match self.level {
+            Level::Info => self.message.clone(),
+            _ => format!("warning: {}", self.message),
+        }
+    }
 }
 
 /// What one turn of the consumer hands to the writer: all of it is committed, or none.

@@ -90,13 +90,7 @@ impl Cgroup {
     /// # Panics
     /// Where it has no memory controller.
     pub fn hits(&self) -> u64 {
-        let read = |file| fs::read_to_string(self.0.join(file)).ok();
-        let max = |events: String| {
-            let line = events.lines().find_map(|line| line.strip_prefix("max "));
-            line.map(str::to_owned)
-        };
-        let count = read("memory.failcnt").or_else(|| read("memory.events").and_then(max));
-        let count = count.and_then(|text| text.trim().parse().ok());
+        let count = self.count("memory.failcnt", ("memory.events", "max "));
         count.expect("the group has a memory controller")
     }
 
@@ -105,14 +99,19 @@ impl Cgroup {
     /// # Panics
     /// Where it has no memory controller, or the kernel does not count that.
     pub fn swapped(&self) -> u64 {
+        let bytes = self.count("memory.swap.current", ("memory.stat", "swap "));
+        bytes.expect("the kernel counts what is swapped out")
+    }
+
+    /// The number in `file`, or where there is no such file the one in another, in the line that begins so.
+    fn count(&self, file: &str, (other, begin): (&str, &str)) -> Option<u64> {
         let read = |file| fs::read_to_string(self.0.join(file)).ok();
-        let of_stat = |stat: String| {
-            let line = stat.lines().find_map(|line| line.strip_prefix("swap "));
+        let of_line = |text: String| {
+            let line = text.lines().find_map(|line| line.strip_prefix(begin));
             line.map(str::to_owned)
         };
-        let bytes = read("memory.swap.current").or_else(|| read("memory.stat").and_then(of_stat));
-        let bytes = bytes.and_then(|text| text.trim().parse().ok());
-        bytes.expect("the kernel counts what is swapped out")
+        let number = read(file).or_else(|| read(other).and_then(of_line));
+        number.and_then(|text| text.trim().parse().ok())
     }
 
     /// Keeps its memory from being swapped out.

@@ -114,7 +114,8 @@ impl Governor {
             step.name()
         );
         let event = AgentEvent::now(level, kind, text);
-        self.tell(&event);
+        // A session that is ending does not listen.
+        let _ = self.notices.send(event.notice());
         self.keep_period(step, event.at_unix_ns, pressure);
         batch.events.push(event);
     }
@@ -125,16 +126,6 @@ impl Governor {
             let until = period.until_unix_ns.unwrap_or_else(unix_ns);
             self.settle(counts, until, batch);
         }
-    }
-
-    fn tell(&self, event: &AgentEvent) {
-        let prefix = if event.level == Level::Info {
-            ""
-        } else {
-            "warning: "
-        };
-        // A session that is ending does not listen.
-        let _ = self.notices.send(format!("{prefix}{}", event.message));
     }
 
     fn keep_period(&mut self, step: Step, now_unix_ns: i64, pressure: Pressure) {

@@ -22,7 +22,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, Params, Row};
 
 use crate::store::file::{check_version, damage};
 use crate::store::schema::{self, APPLICATION_ID};
-use crate::store::texts;
+use crate::store::{pages, texts};
 use filter::CallFilter;
 use rows::{
     CallRow, CompletenessRow, DiedRow, ErrorRow, InFlightRow, LossRow, LostCallsRow, PollsRow,
@@ -115,14 +115,11 @@ impl Database {
     /// # Errors
     /// Where it can't be read at all; so for all that follow.
     pub fn damage(&self) -> Result<Option<String>> {
-        let check = "PRAGMA integrity_check(1)";
-        let said: String = match self.connection.query_row(check, [], |row| row.get(0)) {
-            Err(error) if is_damage(&error) => return Ok(Some(format!("it is damaged: {error}"))),
-            said => said.map_err(|error| explain(&self.path, error))?,
+        let wrong = match pages::wrong(&self.connection) {
+            Err(error) if is_damage(&error) => Some(error.to_string()),
+            wrong => wrong.map_err(|error| explain(&self.path, error))?,
         };
-        if said != "ok" {
-            // A line before it names the database.
-            let what = said.lines().next_back().unwrap_or_default();
+        if let Some(what) = wrong {
             return Ok(Some(format!("it is damaged: {what}")));
         }
         let texts = texts::count_damaged(&self.connection)?;

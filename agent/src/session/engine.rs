@@ -69,7 +69,8 @@ struct SamplerThread {
 }
 
 impl Engine {
-    /// Starts the threads behind an attachment; the one that reads the rings has the urgency. The receiver hears why the session can't go on.
+    /// Starts the threads behind an attachment; the one that reads the rings has the urgency. The receiver
+    /// hears why the session can't go on.
     ///
     /// # Errors
     /// Where the arrays can't be mapped.
@@ -164,10 +165,7 @@ impl Engine {
     pub fn notices(&mut self) -> Vec<String> {
         let mut notices: Vec<String> = self.notices.try_iter().collect();
         if let Some(event) = self.observer.look(&self.pulse) {
-            notices.push(match event.level {
-                Level::Info => event.message.clone(),
-                _ => format!("warning: {}", event.message),
-            });
+            notices.push(event.notice());
             self.record(vec![event]);
         }
         notices

@@ -30,6 +30,7 @@ mod mend;
 mod open_calls;
 mod opened;
 mod orphans;
+pub mod pages;
 mod polls;
 mod salvage;
 mod samples;

@@ -14,7 +14,7 @@ use super::log;
 use super::opened::Opened;
 use super::salvage::salvage;
 use super::sessions::Session;
-use super::{SessionInfo, Store, replace, texts, write};
+use super::{SessionInfo, Store, pages, replace, texts, write};
 use crate::event::unix_ns;
 use crate::event::{AgentEvent, Level};
 use crate::spool::segment::Reader;
@@ -93,9 +93,8 @@ fn salvage_damaged(path: &Path) -> Result<Option<String>> {
             return Ok(false);
         }
         let opened = Opened::new(&claim)?;
-        let check = "PRAGMA integrity_check(1)";
-        let said: String = opened.connection.query_row(check, [], |row| row.get(0))?;
-        Ok(said == "ok" && texts::count_damaged(&opened.connection)? == 0)
+        let wrong = pages::wrong(&opened.connection)?;
+        Ok(wrong.is_none() && texts::count_damaged(&opened.connection)? == 0)
     });
     match sound {
         Ok(true) => return Ok(None),

@@ -185,11 +185,17 @@ impl Left {
     /// # Panics
     /// Where it does not.
     pub fn file_tells(&self, part: &str) {
-        let events = Database::open(&self.file).rows("SELECT message FROM agent_events");
+        let events = self.events();
         assert!(
-            events.iter().any(|event| event[0].contains(part)),
+            events.iter().any(|event| event.contains(part)),
             "no `{part}` in {events:#?}"
         );
+    }
+
+    /// What the agent met, in sentences.
+    fn events(&self) -> Vec<String> {
+        let rows = Database::open(&self.file).rows("SELECT message FROM agent_events");
+        rows.into_iter().flatten().collect()
     }
 
     /// Expects that the file tells that it could not be written, or not fast enough, for about so long.
@@ -198,9 +204,9 @@ impl Left {
     /// Where it does not.
     pub fn file_tells_of(&self, fault: &Told, lasted: Duration) {
         let (before, after) = fault.0;
-        let events = Database::open(&self.file).rows("SELECT message FROM agent_events");
+        let events = self.events();
         let seconds = events.iter().filter_map(|event| {
-            let (_, said) = event[0].split_once(before)?;
+            let (_, said) = event.split_once(before)?;
             said.split_once(after)?.0.parse::<f64>().ok()
         });
         let longest = seconds.fold(0.0, f64::max);
