@@ -6,10 +6,11 @@ use std::path::Path;
 use anyhow::Result;
 use serde::Serialize;
 
-use super::human::{count, counted, printable};
+use super::counts::{Counts, UNKNOWN};
+use super::human::{count, counted, printable, total};
 use super::summary::cut_stacks;
 use super::write_json;
-use crate::query::rows::{CompletenessRow, LossRow, LostCallsRow, SessionRow, WarningRow};
+use crate::query::rows::{LossRow, LostCallsRow, SessionRow, WarningRow};
 use crate::query::{Database, open_readonly};
 use crate::store::file::{DAMAGED, damage, is_written};
 use crate::store::recover::RECOVERED;
@@ -120,11 +121,11 @@ impl Diagnosis {
 
 /// What the rows of a file say.
 fn of_rows(database: &Database, file: &Path, written: bool) -> Result<Vec<Finding>> {
-    let completeness = database.completeness()?;
+    let counts = Counts::of(&database.completeness()?);
     let sessions = database.sessions()?;
     let live = written && sessions.iter().any(|session| session.end_reason.is_none());
     let mut findings = of_sessions(&sessions, file, written);
-    findings.push(of_calls(&completeness, live));
+    findings.push(of_calls(&counts, live));
     findings.extend(of_counted(&database.counted_calls()?));
     findings.extend(of_losses(&database.losses()?));
     findings.extend(database.lost_calls()?.iter().map(of_lost_calls));
@@ -209,7 +210,7 @@ fn of_sessions(sessions: &[SessionRow], file: &Path, written: bool) -> Vec<Findi
 fn of_counted(counted_calls: &[LostCallsRow]) -> Option<Finding> {
     const MORE_ROOM: &str = "give the spool more room with --spool-size, or another disk with --spool-dir, or capture less: \
          fewer functions with --functions and --exclude, or --capture exits";
-    let calls = counted_calls.iter().map(|row| row.calls).sum::<i64>();
+    let calls = total(counted_calls.iter().map(|row| row.calls));
     let because: Vec<_> = counted_calls
         .iter()
         .map(|row| row.reason.as_str())
@@ -227,31 +228,34 @@ fn of_counted(counted_calls: &[LostCallsRow]) -> Option<Finding> {
 }
 
 /// Whether every call that the kernel counted is in the file.
-fn of_calls(completeness: &[CompletenessRow], live: bool) -> Finding {
-    let sum = |column: fn(&CompletenessRow) -> i64| completeness.iter().map(column).sum::<i64>();
-    let (all, missing) = (sum(|row| row.calls_counted), sum(|row| row.calls_missing));
-    let all_calls = counted(all, "call", "calls");
-    if missing == 0 {
+fn of_calls(counts: &Counts, live: bool) -> Finding {
+    let all_calls = counted(counts.calls_counted, "call", "calls");
+    let (found, remedy) = if counts.are_unknown() {
+        let are = counted(counts.calls_stored, "call is", "calls are");
+        (
+            format!("{are} in this file, and whether others are missing is unknown: {UNKNOWN}"),
+            "the agent was killed in its first second, or damage took them; `exoscope recover` says so then",
+        )
+    } else if counts.calls_missing > 0 {
+        let is = if counts.calls_missing == 1 {
+            "is"
+        } else {
+            "are"
+        };
+        let missing = count(counts.calls_missing);
+        (
+            format!("{missing} of {all_calls} counted in the kernel {is} not in this file"),
+            "what follows says why, as far as it is known; the view `completeness` has it by function",
+        )
+    } else {
         let found = format!("each of {all_calls} counted in the kernel is accounted for");
         return fine("calls", found);
-    }
-    let found = format!(
-        "{} of {all_calls} counted in the kernel {} not in this file",
-        count(missing),
-        if missing == 1 { "is" } else { "are" },
-    );
+    };
     if live {
-        return note(
-            "calls",
-            found,
-            Some("the file is at most a second behind: look again"),
-        );
+        let remedy = "the file is at most a second behind: look again";
+        return note("calls", found, Some(remedy));
     }
-    lost(
-        "calls",
-        found,
-        "what follows says why, as far as it is known; the view `completeness` has it by function",
-    )
+    lost("calls", found, remedy)
 }
 
 /// What the kernel could not hand on.

@@ -4,6 +4,7 @@
 //! sequences, which whoever owns the stream takes out where they are not wanted.
 
 mod calls;
+mod counts;
 mod diagnosis;
 mod errors;
 pub mod human;

@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use anyhow::Result;
 use serde::Serialize;
 
-use super::human::{count, counted, duration, faults, maybe_duration, printable, share, total};
+use super::counts::{Counts, UNKNOWN};
+use super::human::{count, counted, duration, faults, maybe_duration, printable, share};
 use super::table::{Layout, Table};
 use super::{process, terminal_width, write_json};
 use crate::query::rows::{
@@ -32,13 +33,8 @@ pub struct ReportArgs {
 /// All that the report says; its JSON.
 #[derive(Debug, Serialize)]
 struct Summary {
-    /// No call that the kernel counted is missing.
-    complete: bool,
-    calls_counted: i64,
-    calls_stored: i64,
-    calls_missing: i64,
-    /// Those of them that were counted and not recorded.
-    calls_only_counted: i64,
+    #[serde(flatten)]
+    counts: Counts,
     /// Calls that have begun and not ended.
     calls_in_flight: usize,
     /// Calls in which the target died.
@@ -74,15 +70,9 @@ pub fn report(args: &ReportArgs, out: &mut dyn Write) -> Result<()> {
 impl Summary {
     fn of(database: &Database) -> Result<Self> {
         let completeness = database.completeness()?;
-        let sum = |column: fn(&CompletenessRow) -> i64| total(completeness.iter().map(column));
-        let calls_missing = sum(|row| row.calls_missing);
         let (target_died, calls_died) = database.died(process::LISTED)?;
         Ok(Self {
-            complete: calls_missing == 0,
-            calls_counted: sum(|row| row.calls_counted),
-            calls_stored: sum(|row| row.calls_stored),
-            calls_missing,
-            calls_only_counted: sum(|row| row.calls_only_counted),
+            counts: Counts::of(&completeness),
             calls_in_flight: database.in_flight()?.len(),
             calls_died,
             target_died,
@@ -124,27 +114,32 @@ impl Summary {
     }
 
     fn completeness_line(&self) -> String {
-        let counted_calls = counted(self.calls_counted, "call", "calls");
-        if self.calls_missing > 0 {
-            let only_counted = match self.calls_only_counted {
+        let counts = &self.counts;
+        let counted_calls = counted(counts.calls_counted, "call", "calls");
+        if counts.calls_missing > 0 {
+            let only_counted = match counts.calls_only_counted {
                 0 => String::new(),
                 calls => format!("; {} in the totals below all the same", is_or_are(calls)),
             };
             return format!(
                 "incomplete: {} of {counted_calls} counted in the kernel {} not in this file{only_counted}",
-                count(self.calls_missing),
-                if self.calls_missing == 1 { "is" } else { "are" },
+                count(counts.calls_missing),
+                if counts.calls_missing == 1 {
+                    "is"
+                } else {
+                    "are"
+                },
             );
         }
-        if self.calls_counted == 0 && self.calls_stored > 0 {
-            return "completeness unknown: the kernel's counts are not in this file".to_owned();
+        if counts.are_unknown() {
+            return format!("completeness unknown: {UNKNOWN}");
         }
-        if self.calls_counted == 0 {
+        if counts.calls_counted == 0 {
             return "no call was captured: no instrumented function that was chosen began one"
                 .to_owned();
         }
         if self.is_live() {
-            let stored = is_or_are(self.calls_stored);
+            let stored = is_or_are(counts.calls_stored);
             let open = is_or_are(self.calls_in_flight as i64);
             return format!(
                 "complete so far: of the calls counted in the kernel {stored} in this file and \

@@ -483,6 +483,41 @@ fn each_loss_is_told_with_its_cause_and_what_to_change() {
 }
 
 #[test]
+fn calls_without_counts_are_not_said_to_be_all() {
+    let (_folder, path) = folder();
+    let mut store = store(&path);
+    store
+        .write(&batch_of(vec![call(1, None, 0, Outcome::Ok)]))
+        .unwrap();
+    store.finish(&end()).unwrap();
+    let unknown = "completeness unknown: the kernel's counts are not in this file\n";
+    let report = printed(&path, "report");
+    assert!(report.contains(unknown), "{report}");
+    assert_eq!(json(&path, "report --json")["complete"], false);
+    let (said, complete) = diagnosed(&path);
+    assert!(!complete, "{said}");
+    let found = "\nlost     calls          1 call is in this file, and whether others are missing is unknown: ";
+    assert!(said.contains(found), "{said}");
+}
+
+#[test]
+fn counts_that_damage_made_too_large_for_a_sum_are_told_of() {
+    let (_folder, path) = folder();
+    let mut store = store(&path);
+    let all = i64::MAX as u64;
+    let counts = [0, 1].map(|function| FunctionCounts::of_calls(function, all));
+    let mut batch = batch_of(vec![call(1, None, 0, Outcome::Ok)]);
+    batch.counts = Some(counts.into());
+    store.write(&batch).unwrap();
+    store.finish(&end()).unwrap();
+    let missing = " of 9,223,372,036,854,775,807 calls counted in the kernel are not in this file";
+    let report = printed(&path, "report");
+    assert!(report.contains(missing), "{report}");
+    let (said, complete) = diagnosed(&path);
+    assert!(!complete && said.contains(missing), "{said}");
+}
+
+#[test]
 fn a_session_that_is_being_written_lacks_nothing() {
     let (_folder, path) = folder();
     let mut store = store(&path);
