@@ -103,44 +103,40 @@ fn within(what: &str, found: i64, expected: i64, tolerance: i64) {
     );
 }
 
-/// Compares the last sample with what the target said, and has been idle since.
-fn agrees(sampled: &Sampled, usage: Usage) {
-    let last = |column: &str| {
-        sampled
-            .last(column)
-            .unwrap_or_else(|| panic!("{column} is NULL"))
-    };
-    // Writing its answer and waiting for the next command come after.
-    let cpu = usage.cpu_user_ns + usage.cpu_system_ns;
-    let found = last("cpu_user_ns + cpu_system_ns");
-    within("CPU", found, cpu, (cpu / 100).max(2_000_000));
+/// Compares the last sample with what the target said before and what it says after: it is idle, but writes its
+/// answer and waits for the next command, which may take a while on a busy machine.
+fn agrees(sampled: &mut Sampled, before: Usage) {
+    type Figure = fn(&Usage) -> i64;
+    let cpu: Figure = |usage| usage.cpu_user_ns + usage.cpu_system_ns;
     // Ticks decide which part is which: 4 ms each on most machines, 10 ms on some.
-    within(
-        "user",
-        last("cpu_user_ns"),
-        usage.cpu_user_ns,
-        cpu / 20 + 20_000_000,
-    );
-    within(
-        "system",
-        last("cpu_system_ns"),
-        usage.cpu_system_ns,
-        cpu / 20 + 20_000_000,
-    );
-    within("minor faults", last("minor_faults"), usage.minor_faults, 5);
-    within("major faults", last("major_faults"), usage.major_faults, 1);
-    within(
-        "voluntary",
-        last("voluntary_switches"),
-        usage.voluntary_switches,
-        5,
-    );
-    within(
-        "involuntary",
-        last("involuntary_switches"),
-        usage.involuntary_switches,
-        5,
-    );
+    let ticks = cpu(&before) / 20 + 20_000_000;
+    let figures: [(&str, Figure, i64); 7] = [
+        (
+            "cpu_user_ns + cpu_system_ns",
+            cpu,
+            (cpu(&before) / 100).max(2_000_000),
+        ),
+        ("cpu_user_ns", |usage| usage.cpu_user_ns, ticks),
+        ("cpu_system_ns", |usage| usage.cpu_system_ns, ticks),
+        ("minor_faults", |usage| usage.minor_faults, 5),
+        ("major_faults", |usage| usage.major_faults, 1),
+        ("voluntary_switches", |usage| usage.voluntary_switches, 5),
+        (
+            "involuntary_switches",
+            |usage| usage.involuntary_switches,
+            5,
+        ),
+    ];
+    let found = figures.map(|(column, ..)| sampled.last(column));
+    let after = sampled.target.does("usage");
+    for ((column, figure, tolerance), found) in figures.into_iter().zip(found) {
+        let (least, most) = (figure(&before) - tolerance, figure(&after) + tolerance);
+        let found = found.unwrap_or_else(|| panic!("{column} is NULL"));
+        assert!(
+            (least..=most).contains(&found),
+            "{column}: {found}, expected {least} to {most}"
+        );
+    }
 }
 
 /// What the target does to be compared.
@@ -161,7 +157,7 @@ fn figures_agree_with_getrusage_of_the_target() {
     }
     // Threads that live too short to be sampled: the kernel knows what they did.
     let usage = sampled.does("brief 20");
-    agrees(&sampled, usage);
+    agrees(&mut sampled, usage);
     let database = sampled.finish();
     let sources = database.rows("SELECT DISTINCT source FROM process_stats");
     assert_eq!(sources, [["kernel+procfs"]]);
@@ -175,7 +171,7 @@ fn where_the_kernel_has_no_iterators_proc_tells_the_same() {
         sampled.target.does(command);
     }
     let usage = sampled.does("usage");
-    agrees(&sampled, usage);
+    agrees(&mut sampled, usage);
     let database = sampled.finish();
     let sources = database.rows("SELECT DISTINCT source FROM process_stats");
     assert_eq!(sources, [["procfs"]]);
@@ -340,7 +336,7 @@ fn waiting_for_a_cpu_is_counted() {
     let mut sampled = Sampled::start();
     let (waited, usage) = sampled.target.competes(4, 500);
     sampled.next_sample();
-    agrees(&sampled, usage);
+    agrees(&mut sampled, usage);
     assert!(waited > 1_200_000_000, "four threads had one CPU: {waited}");
     let database = sampled.finish();
     let rivals = "SELECT max(runqueue_ns) FROM thread_stats WHERE name = 'rival' GROUP BY tid";
@@ -399,7 +395,7 @@ fn faults_that_read_are_told_apart() {
     std::fs::write(&file, vec![1; 4096 * PAGES as usize]).expect("the folder is writable");
     let before = sampled.last("major_faults").expect("it is known");
     let usage = sampled.does(&format!("fault {}", file.display()));
-    agrees(&sampled, usage);
+    agrees(&mut sampled, usage);
     let found = sampled.last("major_faults").expect("it is known") - before;
     within("pages", found, PAGES, PAGES / 20);
 }
