@@ -6,9 +6,10 @@ use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
+use rusqlite::{Connection, OpenFlags};
 
 use super::log;
-use super::schema::{APPLICATION_ID, VERSION};
+use super::schema::{self, APPLICATION_ID, VERSION};
 
 /// What every SQLite file begins with.
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
@@ -72,9 +73,12 @@ impl Claim {
     /// Where there is none, it is not ours, or somebody does.
     pub fn ours(path: &Path) -> Result<Self> {
         let path = std::path::absolute(path)?;
-        let file = lock_existing(&path)?;
+        let file = lock_existing(&path, Purpose::Recovery)?;
         if version(&file)?.is_none() && !has_our_schema(&file)? {
-            bail!("can't recover '{}': it is no exoscope file", path.display());
+            bail!(
+                "{}: it is no exoscope file",
+                Purpose::Recovery.failed(&path)
+            );
         }
         Ok(Self {
             path,
@@ -103,15 +107,15 @@ impl Claim {
     }
 
     fn of_existing(path: PathBuf) -> Result<Self> {
-        let file = lock_existing(&path)?;
+        let file = lock_existing(&path, Purpose::Session)?;
         let shown = path.display();
+        let failed = Purpose::Session.failed(&path);
         if version(&file)?.is_none() && has_our_schema(&file)? {
             bail!(
-                "can't add a session to '{shown}': its header is damaged: `exoscope recover {shown}` saves \
-                 what can be read"
+                "{failed}: its header is damaged: `exoscope recover {shown}` saves what can be read"
             );
         }
-        check_header(&file).with_context(|| format!("can't add a session to '{shown}'"))?;
+        check_header(&file).context(failed)?;
         Ok(Self {
             path,
             created: false,
@@ -122,6 +126,23 @@ impl Claim {
     /// Removes the file and what SQLite keeps beside it. The connection must be closed.
     pub fn remove(&self) {
         remove(&self.path);
+    }
+
+    /// Fails where a newer program wrote the file, which may hold what this one does not know of. One with just
+    /// the tables and views of this version has a damaged header where that says so.
+    ///
+    /// # Errors
+    /// One sentence.
+    pub fn check_not_newer(&self) -> Result<()> {
+        let Some(Err(newer)) = version(&self.file)?.map(check_version) else {
+            return Ok(());
+        };
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY;
+        let connection = Connection::open_with_flags(&self.path, flags)?;
+        match schema::is_current(&connection) {
+            Ok(false) => Err(newer).context(Purpose::Recovery.failed(&self.path)),
+            _ => Ok(()),
+        }
     }
 
     /// Whether the file still begins as one of ours; true where that can't be read.
@@ -140,25 +161,46 @@ impl Claim {
     }
 }
 
+/// What a file that is there is wanted for.
+#[derive(Clone, Copy)]
+enum Purpose {
+    Session,
+    Recovery,
+}
+
+impl Purpose {
+    /// What fails where `path` can't be had.
+    fn failed(self, path: &Path) -> String {
+        let shown = path.display();
+        match self {
+            Self::Session => format!("can't add a session to '{shown}'"),
+            Self::Recovery => format!("can't recover '{shown}'"),
+        }
+    }
+
+    /// What to do then, where that is not plain.
+    fn remedy(self) -> &'static str {
+        match self {
+            Self::Session => ": choose another file with --output",
+            Self::Recovery => "",
+        }
+    }
+}
+
 /// Opens a file that is there, and locks it.
-fn lock_existing(path: &Path) -> Result<File> {
-    let shown = path.display();
-    let file = open(path, false).with_context(|| format!("can't write the file '{shown}'"))?;
-    let metadata = file
-        .metadata()
-        .with_context(|| format!("can't read '{shown}'"))?;
-    if !metadata.is_file() {
-        bail!("'{shown}' is no regular file: choose another one with --output");
+fn lock_existing(path: &Path, purpose: Purpose) -> Result<File> {
+    let (failed, remedy) = (purpose.failed(path), purpose.remedy());
+    let file = open(path, false).context(failed.clone())?;
+    if !file.metadata().context(failed.clone())?.is_file() {
+        bail!("{failed}: it is no regular file{remedy}");
     }
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
-            bail!(
-                "'{shown}' is being written by another session: choose another file with --output"
-            )
+            bail!("{failed}: it is being written by another session{remedy}")
         }
         Err(TryLockError::Error(error)) => {
-            return Err(error).with_context(|| format!("can't lock the file '{shown}'"));
+            return Err(error).context(format!("{failed}: it can't be locked"));
         }
     }
     Ok(file)

@@ -87,6 +87,7 @@ fn put_back(path: &Path) -> Result<Option<String>> {
 /// damaged.
 fn salvage_damaged(path: &Path) -> Result<Option<String>> {
     let claim = Arc::new(Claim::ours(path)?);
+    claim.check_not_newer()?;
     let sound = log::is_sound(&claim.path).map_err(Into::into);
     let sound = sound.and_then(|sound| {
         if !sound || !claim.begins_right() {

@@ -39,6 +39,14 @@ pub fn check(connection: &Connection) -> Result<()> {
     Ok(())
 }
 
+/// Whether a file has what this version makes, and nothing else.
+///
+/// # Errors
+/// Where SQLite can't read.
+pub fn is_current(connection: &Connection) -> Result<bool> {
+    Ok(definitions(connection)? == *of_version(MIGRATIONS.len())?)
+}
+
 /// What a file has that was brought up to a version.
 fn of_version(steps: usize) -> Result<&'static Definitions> {
     static RIGHT: [OnceLock<Definitions>; MIGRATIONS.len()] =

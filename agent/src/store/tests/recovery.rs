@@ -129,3 +129,39 @@ fn a_file_that_is_being_written_is_not_recovered() {
         "{error}"
     );
 }
+
+#[test]
+fn a_file_of_a_newer_program_is_not_recovered() {
+    let (folder, path) = folder();
+    store(&path).finish(&end()).unwrap();
+    let change = |sql: &str| Connection::open(&path).unwrap().execute_batch(sql).unwrap();
+    change("PRAGMA user_version = 2; CREATE TABLE newer (value INTEGER) STRICT");
+    let before = fs::read(&path).unwrap();
+    let error = format!("{:#}", recover(&path).unwrap_err());
+    let newer = "': it was written by a newer exoscope (file version 2, ";
+    assert!(
+        error.starts_with("can't recover '") && error.contains(newer),
+        "{error}"
+    );
+    assert_eq!(fs::read(&path).unwrap(), before);
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    // With the tables of this version alone, the number is what is wrong.
+    change("DROP TABLE newer");
+    let said = recover(&path).unwrap();
+    assert!(said[0].starts_with("the file was damaged"), "{said:?}");
+    assert_eq!(rows(&path, "PRAGMA user_version"), ["1"]);
+}
+
+#[test]
+fn what_is_no_file_is_not_recovered() {
+    let (folder, path) = folder();
+    for (path, why) in [
+        (&*path, "No such file or directory (os error 2)"),
+        (folder.path(), "Is a directory (os error 21)"),
+        (Path::new("/dev/null"), "it is no regular file"),
+    ] {
+        let error = format!("{:#}", recover(path).unwrap_err());
+        let expected = format!("can't recover '{}': {why}", path.display());
+        assert_eq!(error, expected);
+    }
+}
