@@ -316,3 +316,31 @@ pub(super) fn remove(path: &Path) {
         let _ = fs::remove_file(beside(path, suffix));
     }
 }
+
+/// Gives a file and its log another name. Whenever this or [`move_back`] is cut short, the file does not have
+/// its own name without its log.
+///
+/// # Errors
+/// Where they can't be renamed; so for [`move_back`].
+pub(super) fn move_aside(path: &Path, aside: &Path) -> io::Result<()> {
+    fs::rename(path, aside)?;
+    rename_log(path, aside)
+}
+
+/// Gives them their own name again.
+pub(super) fn move_back(aside: &Path, path: &Path) -> io::Result<()> {
+    rename_log(aside, path)?;
+    fs::rename(aside, path)
+}
+
+/// Renames the log of a file, where it has one. What SQLite made of it goes: it makes that anew.
+fn rename_log(from: &Path, to: &Path) -> io::Result<()> {
+    match fs::rename(beside(from, "-wal"), beside(to, "-wal")) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    match fs::remove_file(beside(from, "-shm")) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}

@@ -139,14 +139,15 @@ impl Log {
         Ok(None)
     }
 
-    /// No frame is lost to SQLite because of one before it.
+    /// No transaction is lost to SQLite because of a frame before its end. Frames alone may follow such a one:
+    /// where the disk was full in the midst of a transaction, the next one was written over its beginning.
     fn is_sound(&self) -> io::Result<bool> {
         let Some((salts, _)) = self.header else {
             return Ok(false);
         };
         let (mut cut, mut lost) = (false, false);
-        self.each(salts, |_, sound| {
-            lost |= cut && sound;
+        self.each(salts, |frame, sound| {
+            lost |= cut && sound && frame.ends_with() > 0;
             cut |= !sound;
             Ok(())
         })?;

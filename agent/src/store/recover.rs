@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, bail};
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::fault::{Fault, fault};
-use super::file::{Claim, beside, remove};
+use super::file::{Claim, beside, move_aside, move_back, remove};
 use super::log;
 use super::opened::Opened;
 use super::salvage::salvage;
@@ -71,12 +71,7 @@ fn put_back(path: &Path) -> Result<Option<String>> {
     };
     let _claim = Claim::ours(&aside)?;
     remove(&beside(path, ".new"));
-    let log = beside(&aside, "-wal");
-    if log.exists() {
-        fs::rename(log, beside(path, "-wal"))?;
-    }
-    let _ = fs::remove_file(beside(&aside, "-shm"));
-    fs::rename(&aside, path)?;
+    move_back(&aside, path)?;
     Ok(Some(format!(
         "{} had been put aside to be replaced, and has its name again",
         aside.display()
@@ -112,11 +107,13 @@ fn salvage_damaged(path: &Path) -> Result<Option<String>> {
         );
     }
     remove(&new);
-    fs::rename(path, &aside)?;
-    let _ = fs::rename(beside(path, "-wal"), beside(&aside, "-wal"));
-    let _ = fs::remove_file(beside(path, "-shm"));
+    move_aside(path, &aside)?;
     let lost = salvage(&aside, &new)
-        .inspect_err(|_| drop(fs::rename(&aside, path)))
+        .inspect_err(|_| {
+            remove(&new);
+            // What fails here leaves the file where the next try looks for it.
+            let _ = move_back(&aside, path);
+        })
         .with_context(|| format!("can't save what is left of '{}'", path.display()))?;
     fs::rename(&new, path)?;
     let aside = aside.display();

@@ -16,7 +16,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, params};
 
 use super::Store;
-use super::file::{Claim, DAMAGED, beside, remove};
+use super::file::{Claim, DAMAGED, beside, move_aside, remove};
 use super::log;
 use super::opened::Opened;
 use super::salvage::salvage;
@@ -161,10 +161,8 @@ impl Store {
         }
         let path = self.opened.claim.path.clone();
         let aside = free_aside(&path);
-        fs::rename(&path, &aside)
+        move_aside(&path, &aside)
             .with_context(|| format!("can't put '{}' aside", path.display()))?;
-        // Where there is no log, the file holds all.
-        let _ = fs::rename(beside(&path, "-wal"), beside(&aside, "-wal"));
         self.seen.aside = Some(aside.clone());
         // What it remembers of the file is not to be written to it.
         let keep = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;

@@ -355,6 +355,26 @@ fn a_damaged_log_is_refused_and_recovered_page_by_page() {
 }
 
 #[test]
+fn a_file_that_can_not_be_saved_keeps_its_name_and_its_log() {
+    let (_folder, path) = folder();
+    let whole = written(&path);
+    let path = left_behind(&whole);
+    let file = File::options().write(true).open(&path).unwrap();
+    file.write_all_at(&[0x5a; 16], 0).unwrap();
+    let read = || ["", "-wal"].map(|suffix| fs::read(beside(&path, suffix)).unwrap());
+    let before = read();
+    // There is no place for the new file.
+    let new = beside(&path, ".new");
+    fs::create_dir(&new).unwrap();
+    let error = format!("{:#}", recover(&path).unwrap_err());
+    assert!(error.starts_with("can't save what is left of '"), "{error}");
+    assert!(read() == before);
+    fs::remove_dir(&new).unwrap();
+    recover(&path).unwrap();
+    assert_eq!(is_explained(&path, BEFORE), 0);
+}
+
+#[test]
 fn the_end_of_a_log_may_be_cut_off() {
     type Cut = fn(&File, u64);
     let cuts: [Cut; 3] = [
@@ -384,6 +404,23 @@ fn a_log_may_hold_what_went_into_the_file_long_ago() {
         write(&mut store, first * BEFORE + 1, AFTER);
         assert!(crate::store::log::is_sound(&path).unwrap());
     }
+}
+
+#[test]
+fn a_log_may_hold_what_did_not_fit_on_the_disk() {
+    let (_folder, path) = folder();
+    let mut store = written(&path);
+    // It is written before its end, does not come to that, and the next one is written over its beginning.
+    let unfinished = "PRAGMA cache_size = 4; BEGIN; CREATE TABLE much (value);
+        WITH n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n LIMIT 1000)
+        INSERT INTO much SELECT randomblob(8000) FROM n; ROLLBACK";
+    let connection = &store.opened.connection;
+    connection.execute_batch(unfinished).unwrap();
+    let log = || fs::metadata(beside(&path, "-wal")).unwrap().len();
+    let before = log();
+    write(&mut store, BEFORE + 1, AFTER);
+    assert_eq!(log(), before, "what was left reaches further");
+    assert!(crate::store::log::is_sound(&path).unwrap());
 }
 
 /// Overwrites a text of a file, which is in it once.
