@@ -10,10 +10,11 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 
 use super::file::stays_on_its_cpu;
+use super::mounts::Mount;
 use super::scene::{Scene, attach, attach_by, attach_command, recover, stored, target};
 use super::store::lock;
 use super::{Account, Case, Options};
-use crate::agent::{Bench, detach, is_attached};
+use crate::agent::{Bench, command, detach, is_attached};
 use crate::build::{Build, exoscope};
 use crate::cgroup::Cgroup;
 use crate::database::Database;
@@ -43,6 +44,14 @@ pub const CASES: &[Case] = &[
         done: "the same, and then another session in the file instead of `exoscope recover`",
         short: true,
         run: |_| killed_while_spooling(true),
+    },
+    Case {
+        name: "agent: SIGKILL on a full disk",
+        done: "a tmpfs with the file is filled, the agent killed once it spools elsewhere; then `exoscope \
+               recover`, which fails and leaves all as it was, and again when there is room. Made are the calls \
+               that were rows before it or came from the spool, without a gap",
+        short: true,
+        run: |_| killed_on_a_full_disk(),
     },
     Case {
         name: "agent: OOM kill",
@@ -310,35 +319,74 @@ fn segments(folder: &Path) -> Vec<PathBuf> {
 fn killed_while_spooling(next_agent: bool) -> Account {
     let bench = Bench::new();
     let file = bench.file();
+    killed_while_blocked(
+        bench.path(),
+        &file,
+        || lock(&file),
+        |target, lock| {
+            drop(lock);
+            match next_agent {
+                true => detach(attach(target.pid(), &file, &[])).stderr,
+                false => recover(&file),
+            }
+        },
+    )
+}
+
+fn killed_on_a_full_disk() -> Account {
+    let bench = Bench::new();
+    let disk = Mount::tmpfs(bench.path(), "disk", 96);
+    let file = disk.path.join("out.db");
+    killed_while_blocked(
+        bench.path(),
+        &file,
+        || disk.fill(),
+        |_, filler| {
+            let stored = calls(&file);
+            let end = command(&["recover", file.to_str().expect("it is UTF-8")]);
+            assert_eq!(end.status.code(), Some(1), "{:#?}", end.stderr);
+            let left = (calls(&file), segments(bench.path()).is_empty());
+            assert!(left == (stored, false), "{:#?}", end.stderr);
+            filler.remove();
+            recover(&file)
+        },
+    )
+}
+
+/// Has `block` keep an agent from writing `file`, kills it when its spool in `folder` has calls, and has
+/// `finish` say what became of them.
+fn killed_while_blocked<B>(
+    folder: &Path,
+    file: &Path,
+    block: impl FnOnce() -> B,
+    finish: impl FnOnce(&Process, B) -> Vec<String>,
+) -> Account {
     let mut target = target(LONG);
     // Its calls are numbered one after the other then.
     stays_on_its_cpu(&target);
-    let agent = attach(target.pid(), &file, &[]);
+    let spool = folder.to_str().expect("it is UTF-8");
+    let agent = attach(target.pid(), file, &["--spool-dir", spool]);
     target.go_on();
-    eventually("the first rows", || stored(&file).filter(|rows| *rows > 0));
-    let lock = lock(&file);
+    eventually("the first rows", || stored(file).filter(|rows| *rows > 0));
+    let blocked = block();
     eventually("segments", || {
         let bytes = |path: &PathBuf| path.metadata().map_or(0, |metadata| metadata.len());
-        let bytes: u64 = segments(bench.path()).iter().map(bytes).sum();
+        let bytes: u64 = segments(folder).iter().map(bytes).sum();
         (bytes > 1 << 20).then_some(())
     });
-    let before = calls(&file);
+    let before = calls(file);
     agent.signal(Signal::KILL);
     agent.end();
     is_detached(&target);
-    drop(lock);
-    let said = match next_agent {
-        true => detach(attach(target.pid(), &file, &[])).stderr,
-        false => recover(&file),
-    };
+    let said = finish(&target, blocked);
     let spooled = said.iter().find_map(|line| {
         let (_, calls) = line.split_once("without an end: ")?;
         calls.split(' ').next()?.parse::<u64>().ok()
     });
     let spooled = spooled.unwrap_or_else(|| panic!("it said: {said:#?}"));
-    assert!(segments(bench.path()).is_empty(), "segments are left");
-    let after = calls_where(&file, "session_id = 1");
-    is_whole(&file);
+    assert!(segments(folder).is_empty(), "segments are left");
+    let after = calls_where(file, "session_id = 1");
+    is_whole(file);
     let mut new: Vec<i64> = after.difference(&before).copied().collect();
     new.sort_unstable();
     assert!(!new.is_empty(), "{said:#?}");
