@@ -68,16 +68,16 @@ pub struct Bounds {
 }
 
 impl Observed {
-    /// CPU time.
+    /// CPU time. What a hypervisor took counts as such until the kernel's next tick.
     pub fn cpu(&self) -> Bounds {
         Bounds {
             low: self.inside.cpu_ns,
-            high: self.outside.cpu_ns,
+            high: self.outside.cpu_ns + self.taken_away(),
         }
     }
 
     /// Time in which the thread waited for a CPU. What a hypervisor took from one that never waited for anything
-    /// else counts as such.
+    /// else counts as such from then on.
     pub fn runqueue(&self) -> Bounds {
         Bounds {
             low: self.inside.runqueue_ns,

@@ -90,7 +90,8 @@ pub struct CaptureArgs {
         default_value = "cpu,faults,memory,switches"
     )]
     call_stats: Vec<StatArg>,
-    /// Memory of all ring buffers together, for example 64MiB.
+    /// Memory of all ring buffers together, for example 64MiB. Each CPU has one, of 64 KiB to 256 MiB: the
+    /// largest power of two that fits.
     #[arg(long, value_name = "BYTES", default_value_t = bytesize::ByteSize(DEFAULT_RING_BYTES))]
     ring_size: bytesize::ByteSize,
     /// Calls in flight that are followed at once; whatever begins beyond is counted as lost. Room for
