@@ -13,7 +13,7 @@ pub mod segment;
 mod state;
 
 use std::ffi::OsStr;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 /// Bytes of all segments of a session, unless the user says otherwise.
@@ -22,8 +22,10 @@ pub const DEFAULT_SPOOL_BYTES: u64 = 1 << 30;
 /// Where the segments of one session are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
-    /// The folder.
+    /// The folder that they are written to.
     pub folder: PathBuf,
+    /// The folder of the session's file, where they are found, too: whoever moves the file takes them along.
+    beside: PathBuf,
     /// What their names begin with: the name of the session's file.
     pub name: String,
     /// What is in their names and headers: a number that no other session has.
@@ -37,6 +39,7 @@ impl Place {
         let name = file.file_name().unwrap_or(OsStr::new("exoscope"));
         Self {
             folder: folder.unwrap_or(beside).to_owned(),
+            beside: beside.to_owned(),
             name: name.to_string_lossy().into_owned(),
             key,
         }
@@ -44,28 +47,42 @@ impl Place {
 
     /// Path of the segment whose first message has this number.
     pub fn segment(&self, number: u64) -> PathBuf {
-        let Self { folder, name, key } = self;
+        let Self {
+            folder, name, key, ..
+        } = self;
         folder.join(format!("{name}-spool-{key:016x}-{number:020}"))
     }
 
     /// The segments that are there, in their order. The file may have got another name meanwhile.
     ///
     /// # Errors
-    /// Where the folder can't be read; one that is not there holds none.
+    /// Where the folder can't be read, or is not there and they are not beside the file either.
     pub fn segments(&self) -> io::Result<Vec<PathBuf>> {
-        let mark = format!("-spool-{:016x}-", self.key);
-        let entries = match self.folder.read_dir() {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            entries => entries?,
-        };
         let mut segments = Vec::new();
-        for entry in entries {
-            let name = entry?.file_name().to_string_lossy().into_owned();
-            if let Some((_, number)) = name.split_once(&mark) {
-                segments.push((number.to_owned(), self.folder.join(&name)));
+        let read = self.add_segments(&self.folder, &mut segments);
+        if self.beside != self.folder {
+            // Who may not look there has taken none along.
+            let _ = self.add_segments(&self.beside, &mut segments);
+        }
+        match read {
+            Err(error) if segments.is_empty() || error.kind() != ErrorKind::NotFound => {
+                return Err(error);
             }
+            _ => {}
         }
         segments.sort();
         Ok(segments.into_iter().map(|(_, path)| path).collect())
+    }
+
+    /// Adds those in `folder`, each with its number.
+    fn add_segments(&self, folder: &Path, to: &mut Vec<(String, PathBuf)>) -> io::Result<()> {
+        let mark = format!("-spool-{:016x}-", self.key);
+        for entry in folder.read_dir()? {
+            let name = entry?.file_name().to_string_lossy().into_owned();
+            if let Some((_, number)) = name.split_once(&mark) {
+                to.push((number.to_owned(), folder.join(&name)));
+            }
+        }
+        Ok(())
     }
 }

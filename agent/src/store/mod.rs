@@ -111,7 +111,8 @@ impl Store {
     }
 
     fn begin(claim: &Arc<Claim>, info: &SessionInfo) -> Result<Self> {
-        let (mut opened, recovered) = recover::finish_interrupted(Opened::new(claim)?)?;
+        let (mut opened, recovered) =
+            recover::finish_interrupted(Opened::new(claim)?, recover::SpoolGone::Refuse)?;
         let session = Session::begin(&mut opened.connection, info, &claim.path)?;
         Ok(Self {
             opened,

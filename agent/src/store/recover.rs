@@ -2,6 +2,7 @@
 //! spools goes into the file, once, and they get an end.
 
 use std::fs::{self, File};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -38,17 +39,38 @@ struct Replayed {
     refused: Vec<(u64, String)>,
 }
 
+/// What to do where the folder of a session's spool is not there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum SpoolGone {
+    /// Nothing: it may come back.
+    Refuse,
+    /// Go on without what was in it, and say so.
+    LeaveOut,
+}
+
 /// Gives an end to the sessions of a file that were cut short. Says what was done, a sentence for each
 /// session.
 ///
 /// # Errors
-/// One sentence, where the path is no file of ours, or is being written, or can't be. What has been
-/// replayed by then stays, and the rest waits in the spool.
+/// One sentence, where the path is no file of ours, or is being written, or can't be, or the folder of a
+/// session's spool is not there. What has been replayed by then stays, and the rest waits in the spool.
 pub fn recover(path: &Path) -> Result<Vec<String>> {
+    recover_with(path, SpoolGone::Refuse)
+}
+
+/// The same; what was in a spool whose folder is not there is left out.
+///
+/// # Errors
+/// As [`recover`].
+pub fn recover_without_spool(path: &Path) -> Result<Vec<String>> {
+    recover_with(path, SpoolGone::LeaveOut)
+}
+
+fn recover_with(path: &Path, spool_gone: SpoolGone) -> Result<Vec<String>> {
     let put_back = put_back(path)?;
     let salvaged = salvage_damaged(path)?;
     let claim = Arc::new(Claim::existing(path)?);
-    let (opened, mut recovered) = finish_interrupted(Opened::new(&claim)?)
+    let (opened, mut recovered) = finish_interrupted(Opened::new(&claim)?, spool_gone)
         .with_context(|| format!("can't recover '{}'", path.display()))?;
     opened.leave_single_file();
     recovered.splice(0..0, put_back.into_iter().chain(salvaged));
@@ -126,7 +148,10 @@ fn salvage_damaged(path: &Path) -> Result<Option<String>> {
 ///
 /// # Errors
 /// Where SQLite can't read or write.
-pub(super) fn finish_interrupted(mut opened: Opened) -> Result<(Opened, Vec<String>)> {
+pub(super) fn finish_interrupted(
+    mut opened: Opened,
+    spool_gone: SpoolGone,
+) -> Result<(Opened, Vec<String>)> {
     let mut recovered = Vec::new();
     while let Some(session) = Session::interrupted(&opened.connection, &opened.claim.path)? {
         let mut store = Store {
@@ -141,7 +166,7 @@ pub(super) fn finish_interrupted(mut opened: Opened) -> Result<(Opened, Vec<Stri
             seen: replace::Seen::default(),
             recovered: Vec::new(),
         };
-        recovered.push(store.finish_interrupted()?);
+        recovered.push(store.finish_interrupted(spool_gone)?);
         opened = store.opened;
     }
     // Files of sessions that were cut short before they had written anything.
@@ -153,8 +178,8 @@ pub(super) fn finish_interrupted(mut opened: Opened) -> Result<(Opened, Vec<Stri
 }
 
 impl Store {
-    fn finish_interrupted(&mut self) -> Result<String> {
-        let replayed = self.replay()?;
+    fn finish_interrupted(&mut self, spool_gone: SpoolGone) -> Result<String> {
+        let replayed = self.replay(spool_gone)?;
         let sentence = replayed.sentence(self.session.id);
         let mut events = vec![AgentEvent::now(Level::Warning, RECOVERED, sentence.clone())];
         for unreadable in &replayed.unreadable {
@@ -178,11 +203,26 @@ impl Store {
     }
 
     /// Writes what the session's segments hold and the file does not.
-    fn replay(&mut self) -> Result<Replayed> {
+    fn replay(&mut self, spool_gone: SpoolGone) -> Result<Replayed> {
         let mut replayed = Replayed::default();
         let folder = self.session.spool.folder.display().to_string();
-        let segments = self.session.spool.segments();
-        let segments = segments.with_context(|| format!("can't read the spool in '{folder}'"))?;
+        let segments = match self.session.spool.segments() {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                let gone = format!("is in the folder '{folder}', which is not there");
+                if spool_gone == SpoolGone::Refuse {
+                    let (session, path) = (self.session.id, self.file_path().display());
+                    bail!(
+                        "the spool of session {session} {gone}: bring that back, or `exoscope recover \
+                         --without-spool {path}` leaves out what is in it"
+                    );
+                }
+                replayed
+                    .unreadable
+                    .push(format!("its spool is left out, for it {gone}"));
+                Vec::new()
+            }
+            segments => segments.with_context(|| format!("can't read the spool in '{folder}'"))?,
+        };
         for path in segments {
             replayed.segments += 1;
             if let Err(error) = self.replay_segment(&path, &mut replayed)? {
@@ -230,6 +270,11 @@ impl Store {
 impl Replayed {
     fn sentence(&self, session: i64) -> String {
         let spool = match self {
+            Self {
+                segments: 0,
+                unreadable,
+                ..
+            } if !unreadable.is_empty() => unreadable.join("; "),
             Self { segments: 0, .. } => "nothing was in its spool".to_owned(),
             Self {
                 calls, known: 0, ..

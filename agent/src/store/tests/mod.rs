@@ -50,7 +50,12 @@ pub(crate) fn function(path: &str) -> Function {
 
 /// A store with the functions `app::a`, `app::b` and `app::c`.
 pub(crate) fn store(path: &Path) -> Store {
-    let mut store = Store::open(path, info()).unwrap();
+    store_of(path, info())
+}
+
+/// The same, of a session of which this is known.
+pub(crate) fn store_of(path: &Path, info: SessionInfo) -> Store {
+    let mut store = Store::open(path, info).unwrap();
     let process = ProcessInfo {
         pid: 42,
         command: "app -x".into(),

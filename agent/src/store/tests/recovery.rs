@@ -5,7 +5,7 @@ use std::fs;
 use super::*;
 use crate::event::Message;
 use crate::spool::segment::{Header, Writer};
-use crate::store::recover::recover;
+use crate::store::recover::{recover, recover_without_spool};
 
 fn message(ids: std::ops::RangeInclusive<u64>) -> Message {
     let calls_of = ids.map(|id| call(id, None, (id % 3) as u32, Outcome::Ok));
@@ -15,7 +15,11 @@ fn message(ids: std::ops::RangeInclusive<u64>) -> Message {
 /// A store that has written message 1, with calls 1 to 10, and dies; its spool has messages 1 to 3,
 /// with calls 1 to 30. Gives back the paths of two segments.
 fn cut_short(path: &Path) -> [PathBuf; 2] {
-    let mut store = store(path);
+    cut_short_in(path, info())
+}
+
+fn cut_short_in(path: &Path, info: SessionInfo) -> [PathBuf; 2] {
+    let mut store = store_of(path, info);
     let place = store.spool().clone();
     assert!(store.write_message(1, &message(1..=10)).unwrap());
     assert!(!store.write_message(1, &message(1..=10)).unwrap());
@@ -164,4 +168,67 @@ fn what_is_no_file_is_not_recovered() {
         let expected = format!("can't recover '{}': {why}", path.display());
         assert_eq!(error, expected);
     }
+}
+
+/// The folder of a spool that is not beside the file, and the file.
+fn cut_short_elsewhere(folder: &Path) -> (PathBuf, PathBuf) {
+    let (spool, path) = (folder.join("spool"), folder.join("test.db"));
+    fs::create_dir(&spool).unwrap();
+    let info = SessionInfo {
+        spool_folder: Some(spool.clone()),
+        ..info()
+    };
+    cut_short_in(&path, info);
+    (spool, path)
+}
+
+#[test]
+fn a_spool_whose_folder_is_not_there_is_waited_for() {
+    let (folder, _) = folder();
+    let (spool, path) = cut_short_elsewhere(folder.path());
+    let away = folder.path().join("away");
+    fs::rename(&spool, &away).unwrap();
+    let said = format!("{:#}", recover(&path).unwrap_err());
+    let (shown, gone) = (path.display(), spool.display());
+    let expected = format!(
+        "can't recover '{shown}': the spool of session 1 is in the folder '{gone}', which is not there: bring \
+         that back, or `exoscope recover --without-spool {shown}` leaves out what is in it"
+    );
+    assert_eq!(said, expected);
+    let next = format!("{:#}", Store::open(&path, info()).err().unwrap());
+    assert!(next.contains("bring that back"), "{next}");
+    fs::rename(&away, &spool).unwrap();
+    recover(&path).unwrap();
+    assert_eq!(rows(&path, CALLS), ["30|30|app::a|30"]);
+    assert_eq!(fs::read_dir(&spool).unwrap().count(), 0);
+}
+
+#[test]
+fn a_spool_can_be_left_out() {
+    let (folder, _) = folder();
+    let (spool, path) = cut_short_elsewhere(folder.path());
+    fs::remove_dir_all(&spool).unwrap();
+    let said = recover_without_spool(&path).unwrap();
+    let left_out = format!(
+        "its spool is left out, for it is in the folder '{}', which is not there",
+        spool.display()
+    );
+    let sentence = format!("session 1 was cut short, without an end: {left_out}");
+    assert_eq!(said, [sentence]);
+    assert_eq!(rows(&path, CALLS), ["10|10|app::a|10"]);
+    let told = "SELECT level, message FROM agent_events WHERE kind = 'lost'";
+    assert_eq!(rows(&path, told), [format!("error|{left_out}")]);
+}
+
+#[test]
+fn a_spool_may_have_been_moved_with_its_file() {
+    let (folder, _) = folder();
+    let (spool, path) = cut_short_elsewhere(folder.path());
+    let moved = folder.path().join("moved");
+    fs::rename(&spool, &moved).unwrap();
+    let path_there = moved.join("other.db");
+    fs::rename(&path, &path_there).unwrap();
+    recover(&path_there).unwrap();
+    assert_eq!(rows(&path_there, CALLS), ["30|30|app::a|30"]);
+    assert_eq!(fs::read_dir(&moved).unwrap().count(), 1);
 }
