@@ -32,6 +32,8 @@ use crate::store::{SessionEnd, Store};
 const END_PATIENCE: Duration = Duration::from_secs(10);
 /// How long the end waits for a spool that takes what a disk does not.
 const SPILL_PATIENCE: Duration = Duration::from_secs(2);
+/// How often the end looks whether the writer has written all.
+const END_PAUSE: Duration = Duration::from_millis(5);
 /// How long the consumer waits for room before it looks whether a step is due.
 const OFFER: Duration = Duration::from_millis(20);
 
@@ -233,6 +235,11 @@ impl Engine {
             self.queue.push(Message::Batch(Box::new(batch)));
         }
         self.queue.close();
+        // Nobody pushes any more, and the file may take long.
+        while !self.writer.is_finished() {
+            self.queue.save_old();
+            std::thread::sleep(END_PAUSE);
+        }
         let ended = self.writer.join();
         let (writer, written) = ended.map_err(|_| anyhow::anyhow!("the writer died"))?;
         let written = written.and_then(|()| writer.finish(end));

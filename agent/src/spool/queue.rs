@@ -4,6 +4,9 @@
 //! room, else into the spool, and where that has no room either it waits. Whoever takes from the rings
 //! sees the room shrink, and has calls counted that are not recorded. The writer takes from memory first: what is there is older.
 //!
+//! What waits in memory for long, for the file can't be written, or is slow, goes into the spool as well: memory
+//! is gone where the agent is killed.
+//!
 //! What concerns the session and not its calls, functions that are new and events, goes past all that.
 //!
 //! Two locks keep a slow disk of the spool from holding up the writer: `pushing` is held while a
@@ -24,6 +27,9 @@ use crate::event::{AgentEvent, Message};
 
 /// Pause after which a failed write to the spool is tried again.
 const RETRY: Duration = Duration::from_millis(100);
+/// How long a message waits in memory at most, where the spool can be written, before what is pushed next, or
+/// [`Queue::save_old`]: with that, what the agent takes along where it is killed is of a second at most.
+const OLD: Duration = Duration::from_millis(600);
 /// How often a segment is read again that can't be read, and the pause before.
 const READS: (u32, Duration) = (10, Duration::from_millis(50));
 /// Why calls are lost on their way.
@@ -37,6 +43,14 @@ pub struct Entry {
     /// It.
     pub message: Message,
     spooled: bool,
+    /// When it was pushed, by the clock of [`Pushing`].
+    pub(super) at: Duration,
+}
+
+impl Entry {
+    pub(super) fn is_batch(&self) -> bool {
+        matches!(self.message, Message::Batch(_))
+    }
 }
 
 /// What the writer gets.
@@ -130,6 +144,7 @@ impl Queue {
             number: pushing.next_number,
             message,
             spooled: false,
+            at: pushing.clock(),
         };
         match &entry.message {
             Message::Functions(functions) => {
@@ -146,6 +161,7 @@ impl Queue {
     }
 
     fn push_batch(&self, pushing: &mut Pushing, entry: Entry) -> Result<(), Message> {
+        self.save_what_is_old(pushing, entry.at);
         let Err(entry) = self.state().keep(entry) else {
             return Ok(());
         };
@@ -169,6 +185,43 @@ impl Queue {
         }
     }
 
+    /// Puts what waits in memory into a segment, once it has waited for long, as a push does.
+    pub fn save_old(&self) {
+        let mut pushing = self.pushing.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = pushing.clock();
+        self.save_what_is_old(&mut pushing, now);
+    }
+
+    /// From a segment it survives the agent. So does a copy of what the writer has in hand; it is passed over where
+    /// that gets into the file.
+    fn save_what_is_old(&self, pushing: &mut Pushing, now: Duration) {
+        let (entries, bytes) = {
+            let state = self.state();
+            let oldest = state.oldest();
+            if oldest.is_none_or(|at| now.saturating_sub(at) < OLD) {
+                return;
+            }
+            (state.unsaved(), state.bytes + state.bytes_unsaved())
+        };
+        // The writer reads a segment in which there is more by now: nothing can come before that.
+        let is_read = self.reading.try_lock().map_or(true, |read| read.is_some());
+        if is_read || !pushing.may_spool(bytes) {
+            return;
+        }
+        match pushing.save(&entries) {
+            Ok(saved) => {
+                let unneeded = self.state().saved(saved, &pushing.place);
+                if let Some(unneeded) = unneeded {
+                    unneeded.discard();
+                }
+            }
+            Err(error) => {
+                pushing.retry_at = Some(Instant::now() + RETRY);
+                self.state().spool_failed(&pushing.place, &error);
+            }
+        }
+    }
+
     /// What is left of the room before the writer.
     pub fn room(&self) -> Room {
         self.state().room(self.limit)
@@ -181,7 +234,6 @@ impl Queue {
         let mut state = self.state();
         loop {
             if let Some(entry) = state.memory.pop_front() {
-                let entry = Arc::new(entry);
                 state.taken = Some(Arc::clone(&entry));
                 return Next::Message(entry);
             }
@@ -212,6 +264,9 @@ impl Queue {
     /// The message that was taken last is in the file, or never will be.
     pub fn done(&self, entry: &Entry) {
         let mut state = self.state();
+        if entry.is_batch() {
+            state.done = entry.number;
+        }
         if entry.spooled {
             state.unread -= 1;
         } else {
@@ -252,12 +307,18 @@ impl Queue {
             };
             match read {
                 Ok(Some((number, message))) => {
-                    self.state().taken(&message);
-                    return Some(Entry {
-                        number,
-                        message,
-                        spooled: true,
-                    });
+                    let mut state = self.state();
+                    state.taken(&message);
+                    if number > state.done {
+                        return Some(Entry {
+                            number,
+                            message,
+                            spooled: true,
+                            at: Duration::ZERO,
+                        });
+                    }
+                    // A copy of what the writer had in hand.
+                    state.unread -= 1;
                 }
                 Err(Unreadable::Io(_)) if tries < READS.0 => {
                     tries += 1;
@@ -343,10 +404,9 @@ impl Queue {
     pub fn spill(&self) -> io::Result<u64> {
         let mut pushing = self.pushing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut state = self.state();
-        let waiting: Vec<Entry> = state.memory.drain(..).collect();
         // A spooled one is in its segment still.
         let taken = state.taken.take();
-        let entries: Vec<&Entry> = taken.as_deref().into_iter().chain(&waiting).collect();
+        let entries: Vec<Arc<Entry>> = taken.into_iter().chain(state.memory.drain(..)).collect();
         let spooled: u64 = state.segments.iter().map(|segment| segment.calls).sum();
         let calls: u64 = entries.iter().map(|entry| entry.message.calls()).sum();
         let Some(number) = entries.first().map(|entry| entry.number) else {
@@ -440,6 +500,138 @@ mod tests {
             .map(|event| event.level)
             .collect();
         assert_eq!(kinds, [Level::Warning, Level::Info, Level::Info]);
+    }
+
+    /// Pushes messages until what waited before is old.
+    fn grow_old(queue: &Queue, ids: std::ops::RangeInclusive<u64>) {
+        for id in ids {
+            std::thread::sleep(OLD / 2);
+            assert!(queue.push(message(id)));
+        }
+    }
+
+    /// Takes the next message, and leaves it unwritten.
+    fn hold(queue: &Queue) -> Arc<Entry> {
+        match queue.next(Duration::ZERO) {
+            Next::Message(entry) => entry,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn numbers_in_segments(folder: &std::path::Path) -> Vec<u64> {
+        let place = Place::new(&folder.join("out.db"), None, 7);
+        let mut numbers = Vec::new();
+        for path in place.segments().unwrap() {
+            let (mut reader, _) = Reader::new(Arc::new(File::open(path).unwrap())).unwrap();
+            while let Some((number, _)) = reader.message().unwrap() {
+                numbers.push(number);
+            }
+        }
+        numbers
+    }
+
+    #[test]
+    fn what_is_old_is_in_a_segment_and_comes_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let queue = queue(folder.path(), 1 << 20);
+        for id in 1..=3 {
+            assert!(queue.push(message(id)));
+        }
+        let first = hold(&queue);
+        assert_eq!(files(folder.path()), 0);
+        grow_old(&queue, 4..=5);
+        assert_eq!(numbers_in_segments(folder.path()), [1, 2, 3, 4, 5]);
+        // Once only, although it is older now; what comes next has a segment of its own.
+        grow_old(&queue, 6..=8);
+        assert_eq!(numbers_in_segments(folder.path()), [1, 2, 3, 4, 5, 6, 7, 8]);
+        assert_eq!(files(folder.path()), 2);
+        queue.done(&first);
+        for id in 2..=8 {
+            take(&queue, id);
+        }
+        assert!(matches!(queue.next(Duration::ZERO), Next::Nothing));
+        assert_eq!((files(folder.path()), queue.take_lost_calls()), (0, vec![]));
+        assert_eq!(queue.state().weight, 0);
+    }
+
+    #[test]
+    fn what_the_writer_has_in_hand_is_copied_and_does_not_come_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let queue = queue(folder.path(), 1 << 20);
+        assert!(queue.push(message(1)));
+        let first = hold(&queue);
+        grow_old(&queue, 2..=3);
+        assert_eq!(numbers_in_segments(folder.path()), [1, 2, 3]);
+        // It is in the file, or never will be.
+        queue.done(&first);
+        take(&queue, 2);
+        take(&queue, 3);
+        assert!(matches!(queue.next(Duration::ZERO), Next::Nothing));
+        assert!(queue.push(message(4)));
+        take(&queue, 4);
+        assert_eq!(files(folder.path()), 0);
+    }
+
+    #[test]
+    fn what_is_old_comes_before_what_was_spooled() {
+        let folder = tempfile::tempdir().unwrap();
+        let queue = queue(folder.path(), 1 << 20);
+        // A segment of before, which is read to its end.
+        for id in 1..=12 {
+            assert!(queue.push(message(id)));
+        }
+        for id in 1..=12 {
+            take(&queue, id);
+        }
+        for id in 13..=30 {
+            assert!(queue.push(message(id)));
+        }
+        let held = hold(&queue);
+        grow_old(&queue, 31..=33);
+        let all: Vec<_> = (held.number..=33).collect();
+        assert_eq!(numbers_in_segments(folder.path()), all);
+        queue.done(&held);
+        for id in held.number + 1..=33 {
+            take(&queue, id);
+        }
+        assert!(matches!(queue.next(Duration::ZERO), Next::Nothing));
+        assert_eq!((files(folder.path()), queue.state().weight), (0, 0));
+    }
+
+    #[test]
+    fn functions_pass_what_is_old() {
+        let folder = tempfile::tempdir().unwrap();
+        let queue = queue(folder.path(), 1 << 20);
+        assert!(queue.push(message(1)));
+        let first = hold(&queue);
+        let new = Message::Functions(vec![function("app::new")]);
+        assert!(queue.push(new.clone()));
+        grow_old(&queue, 3..=4);
+        assert_eq!(numbers_in_segments(folder.path()), [1, 3, 4]);
+        queue.done(&first);
+        let functions = hold(&queue);
+        assert_eq!((functions.number, &functions.message), (2, &new));
+        queue.done(&functions);
+        take(&queue, 3);
+        take(&queue, 4);
+        assert!(matches!(queue.next(Duration::ZERO), Next::Nothing));
+    }
+
+    #[test]
+    fn what_is_old_stays_in_memory_where_the_spool_takes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let queue = queue(&folder.path().join("none"), 1 << 20);
+        assert!(queue.push(message(1)));
+        let first = hold(&queue);
+        grow_old(&queue, 2..=5);
+        let events = queue.take_events();
+        assert_eq!(events.len(), 1);
+        assert!(events[0].message.contains("can't be written"), "{events:?}");
+        queue.done(&first);
+        for id in 2..=5 {
+            take(&queue, id);
+        }
+        assert_eq!(queue.take_lost_calls(), []);
     }
 
     #[test]
@@ -591,14 +783,7 @@ mod tests {
         };
         assert_eq!(first.number, 1);
         assert_eq!(queue.spill().unwrap(), 30);
-        let place = Place::new(&folder.path().join("out.db"), None, 7);
-        let mut numbers = Vec::new();
-        for path in place.segments().unwrap() {
-            let (mut reader, _) = Reader::new(Arc::new(File::open(path).unwrap())).unwrap();
-            while let Some((number, _)) = reader.message().unwrap() {
-                numbers.push(number);
-            }
-        }
+        let numbers = numbers_in_segments(folder.path());
         assert_eq!(numbers, (1..=30).collect::<Vec<_>>());
     }
 }

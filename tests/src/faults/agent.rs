@@ -11,7 +11,7 @@ use rusqlite::Connection;
 
 use super::file::stays_on_its_cpu;
 use super::mounts::Mount;
-use super::scene::{Scene, attach, attach_by, attach_command, recover, stored, target};
+use super::scene::{Scene, attach, attach_by, attach_command, recover, stored, target, target_at};
 use super::store::lock;
 use super::{Account, Case, Options};
 use crate::agent::{Bench, command, detach, is_attached};
@@ -44,6 +44,13 @@ pub const CASES: &[Case] = &[
         done: "the same, and then another session in the file instead of `exoscope recover`",
         short: true,
         run: |_| killed_while_spooling(true),
+    },
+    Case {
+        name: "agent: SIGKILL, little waits",
+        done: "the same with a thousand calls a second, for which memory has room: what waits there for long goes \
+               into the spool as well",
+        short: true,
+        run: |_| killed_while_little_waits(),
     },
     Case {
         name: "agent: SIGKILL on a full disk",
@@ -320,6 +327,7 @@ fn killed_while_spooling(next_agent: bool) -> Account {
     let bench = Bench::new();
     let file = bench.file();
     killed_while_blocked(
+        target(LONG),
         bench.path(),
         &file,
         || lock(&file),
@@ -333,11 +341,27 @@ fn killed_while_spooling(next_agent: bool) -> Account {
     )
 }
 
+fn killed_while_little_waits() -> Account {
+    let bench = Bench::new();
+    let file = bench.file();
+    killed_while_blocked(
+        target_at(1000, LONG),
+        bench.path(),
+        &file,
+        || lock(&file),
+        |_, lock| {
+            drop(lock);
+            recover(&file)
+        },
+    )
+}
+
 fn killed_on_a_full_disk() -> Account {
     let bench = Bench::new();
     let disk = Mount::tmpfs(bench.path(), "disk", 96);
     let file = disk.path.join("out.db");
     killed_while_blocked(
+        target(LONG),
         bench.path(),
         &file,
         || disk.fill(),
@@ -353,15 +377,18 @@ fn killed_on_a_full_disk() -> Account {
     )
 }
 
+/// Bytes in the spool of an agent before it is killed: of some seconds of a thousand calls each.
+const SPOOLED: u64 = 64 << 10;
+
 /// Has `block` keep an agent from writing `file`, kills it when its spool in `folder` has calls, and has
 /// `finish` say what became of them.
 fn killed_while_blocked<B>(
+    mut target: Process,
     folder: &Path,
     file: &Path,
     block: impl FnOnce() -> B,
     finish: impl FnOnce(&Process, B) -> Vec<String>,
 ) -> Account {
-    let mut target = target(LONG);
     // Its calls are numbered one after the other then.
     stays_on_its_cpu(&target);
     let spool = folder.to_str().expect("it is UTF-8");
@@ -372,7 +399,7 @@ fn killed_while_blocked<B>(
     eventually("segments", || {
         let bytes = |path: &PathBuf| path.metadata().map_or(0, |metadata| metadata.len());
         let bytes: u64 = segments(folder).iter().map(bytes).sum();
-        (bytes > 1 << 20).then_some(())
+        (bytes > SPOOLED).then_some(())
     });
     let before = calls(file);
     agent.signal(Signal::KILL);
