@@ -161,7 +161,13 @@ fn started_by(agent: &Process) -> u32 {
 
 /// Expects that every thread of an agent has the capabilities `kept` and no others, now and later.
 fn has_kept(agent: &Process, kept: u64) {
-    const THREADS: [&str; 4] = ["exo-consumer", "exo-writer", "exo-stats", "exo-sampler"];
+    const THREADS: [&str; 5] = [
+        "exo-consumer",
+        "exo-writer",
+        "exo-copies",
+        "exo-stats",
+        "exo-sampler",
+    ];
     // One of the self-test may still be on its way out, and a new one does not have its name at once.
     eventually("the threads of a session and no others", || {
         let threads = of_threads(agent.pid(), "CapEff");

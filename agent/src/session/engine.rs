@@ -1,6 +1,7 @@
 //! The engine of a session: what is attached, and the threads behind it.
 //!
-//! The consumer thread drains the rings and queues batches; the writer thread commits them. The
+//! The consumer thread drains the rings and queues batches; the writer thread commits them, and another one copies
+//! what waits for it for long. The
 //! engine is what the rest of a session holds to attach more, to end, and to be told of failures.
 
 use std::sync::Arc;
@@ -22,7 +23,7 @@ use crate::capture::consumer::{Consumer, Offered, Outlet, Progress};
 use crate::capture::governor::Governor;
 use crate::capture::steps::Room;
 use crate::event::{AgentEvent, Batch, Level, Message, Outcome};
-use crate::panics::Panics;
+use crate::panics::{Panics, point};
 use crate::sample::{self, Sampler, namespace};
 use crate::spool::queue::Queue;
 use crate::store::{SessionEnd, Store};
@@ -32,8 +33,8 @@ use crate::store::{SessionEnd, Store};
 const END_PATIENCE: Duration = Duration::from_secs(10);
 /// How long the end waits for a spool that takes what a disk does not.
 const SPILL_PATIENCE: Duration = Duration::from_secs(2);
-/// How often the end looks whether the writer has written all.
-const END_PAUSE: Duration = Duration::from_millis(5);
+/// How often somebody looks what waits in memory: after some looks it is copied.
+const COPY_EVERY: Duration = Duration::from_millis(200);
 /// How long the consumer waits for room before it looks whether a step is due.
 const OFFER: Duration = Duration::from_millis(20);
 
@@ -49,6 +50,8 @@ pub struct Engine {
     consumer: JoinHandle<(Consumer, Panics)>,
     sampling: Option<SamplerThread>,
     writer: JoinHandle<(Writer, Result<()>)>,
+    /// Nothing waits any more: whoever copies ends. Nobody waits for that, as a disk may hang.
+    written: Arc<AtomicBool>,
     /// The writer's, with who looks at it.
     pulse: Arc<Pulse>,
     observer: Observer,
@@ -127,6 +130,11 @@ impl Engine {
             }
             (writer, written)
         })?;
+        let written = Arc::new(AtomicBool::new(false));
+        {
+            let (written, queue) = (Arc::clone(&written), Arc::clone(&queue));
+            spawn("copies", move || copy(&written, &queue))?;
+        }
         let engine = Self {
             attachment,
             progress,
@@ -136,6 +144,7 @@ impl Engine {
             consumer,
             sampling,
             writer,
+            written,
             pulse,
             observer: Observer::default(),
             left,
@@ -235,13 +244,12 @@ impl Engine {
             self.queue.push(Message::Batch(Box::new(batch)));
         }
         self.queue.close();
-        // Nobody pushes any more, and the file may take long.
-        while !self.writer.is_finished() {
-            self.queue.save_old();
-            std::thread::sleep(END_PAUSE);
-        }
         let ended = self.writer.join();
         let (writer, written) = ended.map_err(|_| anyhow::anyhow!("the writer died"))?;
+        self.written.store(true, Ordering::Release);
+        if written.is_ok() {
+            self.queue.remove_copies();
+        }
         let written = written.and_then(|()| writer.finish(end));
         Ok(Finished {
             written,
@@ -330,6 +338,21 @@ fn consume(
         }
     }
     (consumer, panics)
+}
+
+/// The life of the thread that copies what waits: without it, nothing is lost but by a kill.
+fn copy(written: &AtomicBool, queue: &Queue) {
+    let mut panics = Panics::of("copies thread");
+    while !written.load(Ordering::Acquire) && !panics.are_enough() {
+        let looked = panics.catch(|| {
+            point("copies");
+            queue.keep_copies();
+        });
+        if looked.is_none() {
+            queue.tell(vec![panics.event()]);
+        }
+        std::thread::sleep(COPY_EVERY);
+    }
 }
 
 /// Takes what is left in the rings, and ends the calls that are still open.

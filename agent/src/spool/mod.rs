@@ -1,12 +1,13 @@
 //! The spool: what waits between the threads that make events and the one that writes them.
 //!
-//! A little waits in memory ([`queue`]). Where the file is slower than the target, or can't be
+//! A little waits in memory ([`queue`]), and is copied where it waits for long. Where the file is slower than the target, or can't be
 //! written, the rest goes to append-only files ([`segment`]), bounded in size, and from there into
 //! the file in order. Every message has a number, and the file holds the number of the last one
 //! that is in it: so what is replayed, also after a crash, is never there twice.
 //!
 //! Segments survive the agent, not the machine: nothing waits until they are on the disk.
 
+mod copies;
 mod pushing;
 pub mod queue;
 pub mod segment;
@@ -47,10 +48,19 @@ impl Place {
 
     /// Path of the segment whose first message has this number.
     pub fn segment(&self, number: u64) -> PathBuf {
+        self.named(format_args!("{number:020}"))
+    }
+
+    /// The same for a segment that holds copies: it is read as any other is.
+    fn copy(&self, number: u64) -> PathBuf {
+        self.named(format_args!("{number:020}-copy"))
+    }
+
+    fn named(&self, number: std::fmt::Arguments<'_>) -> PathBuf {
         let Self {
             folder, name, key, ..
         } = self;
-        folder.join(format!("{name}-spool-{key:016x}-{number:020}"))
+        folder.join(format!("{name}-spool-{key:016x}-{number}"))
     }
 
     /// The segments that are there, in their order. The file may have got another name meanwhile.

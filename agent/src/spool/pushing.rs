@@ -2,14 +2,13 @@
 
 use std::fs;
 use std::io;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::Place;
 use super::queue::Entry;
 use super::segment::{Header, Writer};
 use super::state::Segment;
-use crate::event::{Function, Message};
+use crate::event::Function;
 
 /// Bytes after which the next segment begins.
 const SEGMENT: u64 = 64 << 20;
@@ -28,37 +27,12 @@ pub(super) struct Pushing {
     pub(super) writer: Option<Writer>,
     /// When the spool may be tried again.
     pub(super) retry_at: Option<Instant>,
-    /// What [`Self::clock`] showed the last time, and when that was.
-    clock: (Duration, Instant),
 }
 
 /// What [`Pushing::spool`] did.
 pub(super) struct Spooled {
     pub(super) segment: Option<Segment>,
     pub(super) bytes: u64,
-}
-
-/// What [`Pushing::save`] wrote. Nobody knows of it yet.
-#[derive(Default)]
-pub(super) struct Saved {
-    pub(super) segments: Vec<Segment>,
-    pub(super) bytes: u64,
-}
-
-impl Saved {
-    fn add(&mut self, spooled: Spooled, message: &Message) {
-        self.segments.extend(spooled.segment);
-        self.bytes += spooled.bytes;
-        if let Some(segment) = self.segments.last_mut() {
-            segment.add(message);
-        }
-    }
-
-    pub(super) fn discard(self) {
-        for segment in self.segments {
-            let _ = fs::remove_file(segment.path);
-        }
-    }
 }
 
 impl Pushing {
@@ -70,19 +44,7 @@ impl Pushing {
             functions: Vec::new(),
             writer: None,
             retry_at: None,
-            clock: (Duration::ZERO, Instant::now()),
         }
-    }
-
-    /// A clock that stands still while nobody pushes, such as while the agent is stopped.
-    pub(super) fn clock(&mut self) -> Duration {
-        /// More than passes between two looks of the consumer, each of which is pushed.
-        const STEP: Duration = Duration::from_millis(500);
-        let now = Instant::now();
-        let (shown, at) = self.clock;
-        let shown = shown + now.duration_since(at).min(STEP);
-        self.clock = (shown, now);
-        shown
     }
 
     pub(super) fn may_spool(&self, bytes: u64) -> bool {
@@ -121,26 +83,6 @@ impl Pushing {
                     self.writer = None;
                     let _ = fs::remove_file(segment.path);
                 }
-                Err(error)
-            }
-        }
-    }
-
-    /// Puts messages into segments of their own: all of them, or none.
-    pub(super) fn save(&mut self, entries: &[Arc<Entry>]) -> io::Result<Saved> {
-        self.writer = None;
-        let mut saved = Saved::default();
-        let written = entries.iter().try_for_each(|entry| {
-            let spooled = self.spool(entry)?;
-            saved.add(spooled, &entry.message);
-            Ok(())
-        });
-        // What comes next is newer than all that is in segments.
-        self.writer = None;
-        match written {
-            Ok(()) => Ok(saved),
-            Err(error) => {
-                saved.discard();
                 Err(error)
             }
         }

@@ -4,8 +4,7 @@
 //! room, else into the spool, and where that has no room either it waits. Whoever takes from the rings
 //! sees the room shrink, and has calls counted that are not recorded. The writer takes from memory first: what is there is older.
 //!
-//! What waits in memory for long, for the file can't be written, or is slow, goes into the spool as well: memory
-//! is gone where the agent is killed.
+//! What waits in memory for long is copied into the spool: see [`copies`](super::copies).
 //!
 //! What concerns the session and not its calls, functions that are new and events, goes past all that.
 //!
@@ -18,6 +17,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::Place;
+use super::copies::Copies;
 use super::pushing::Pushing;
 use super::segment::{Reader, Unreadable};
 use super::state::{Front, State};
@@ -27,11 +27,10 @@ use crate::event::{AgentEvent, Message};
 
 /// Pause after which a failed write to the spool is tried again.
 const RETRY: Duration = Duration::from_millis(100);
-/// How long a message waits in memory at most, where the spool can be written, before what is pushed next, or
-/// [`Queue::save_old`]: with that, what the agent takes along where it is killed is of a second at most.
-const OLD: Duration = Duration::from_millis(600);
 /// How often a segment is read again that can't be read, and the pause before.
 const READS: (u32, Duration) = (10, Duration::from_millis(50));
+/// How often copies are tried to be removed that somebody looks after, and the pause before the next try.
+const REMOVALS: (u32, Duration) = (100, Duration::from_millis(10));
 /// Why calls are lost on their way.
 pub(super) const SPOOL: &str = "the spool had no room, or could not be read";
 
@@ -43,8 +42,6 @@ pub struct Entry {
     /// It.
     pub message: Message,
     spooled: bool,
-    /// When it was pushed, by the clock of [`Pushing`].
-    pub(super) at: Duration,
 }
 
 impl Entry {
@@ -76,6 +73,7 @@ pub struct Queue {
     /// Something was taken.
     emptied: Condvar,
     reading: Mutex<Option<Reader>>,
+    copies: Mutex<Copies>,
 }
 
 impl Queue {
@@ -83,6 +81,7 @@ impl Queue {
     pub fn new(place: Place, limit: u64) -> Self {
         Self {
             limit,
+            copies: Mutex::new(Copies::new(place.clone())),
             pushing: Mutex::new(Pushing::new(place, limit)),
             state: Mutex::new(State::new()),
             filled: Condvar::new(),
@@ -144,7 +143,6 @@ impl Queue {
             number: pushing.next_number,
             message,
             spooled: false,
-            at: pushing.clock(),
         };
         match &entry.message {
             Message::Functions(functions) => {
@@ -161,7 +159,6 @@ impl Queue {
     }
 
     fn push_batch(&self, pushing: &mut Pushing, entry: Entry) -> Result<(), Message> {
-        self.save_what_is_old(pushing, entry.at);
         let Err(entry) = self.state().keep(entry) else {
             return Ok(());
         };
@@ -181,43 +178,6 @@ impl Queue {
                 pushing.retry_at = Some(Instant::now() + RETRY);
                 self.state().spool_failed(&pushing.place, &error);
                 Err(entry.message)
-            }
-        }
-    }
-
-    /// Puts what waits in memory into a segment, once it has waited for long, as a push does.
-    pub fn save_old(&self) {
-        let mut pushing = self.pushing.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = pushing.clock();
-        self.save_what_is_old(&mut pushing, now);
-    }
-
-    /// From a segment it survives the agent. So does a copy of what the writer has in hand; it is passed over where
-    /// that gets into the file.
-    fn save_what_is_old(&self, pushing: &mut Pushing, now: Duration) {
-        let (entries, bytes) = {
-            let state = self.state();
-            let oldest = state.oldest();
-            if oldest.is_none_or(|at| now.saturating_sub(at) < OLD) {
-                return;
-            }
-            (state.unsaved(), state.bytes + state.bytes_unsaved())
-        };
-        // The writer reads a segment in which there is more by now: nothing can come before that.
-        let is_read = self.reading.try_lock().map_or(true, |read| read.is_some());
-        if is_read || !pushing.may_spool(bytes) {
-            return;
-        }
-        match pushing.save(&entries) {
-            Ok(saved) => {
-                let unneeded = self.state().saved(saved, &pushing.place);
-                if let Some(unneeded) = unneeded {
-                    unneeded.discard();
-                }
-            }
-            Err(error) => {
-                pushing.retry_at = Some(Instant::now() + RETRY);
-                self.state().spool_failed(&pushing.place, &error);
             }
         }
     }
@@ -307,18 +267,12 @@ impl Queue {
             };
             match read {
                 Ok(Some((number, message))) => {
-                    let mut state = self.state();
-                    state.taken(&message);
-                    if number > state.done {
-                        return Some(Entry {
-                            number,
-                            message,
-                            spooled: true,
-                            at: Duration::ZERO,
-                        });
-                    }
-                    // A copy of what the writer had in hand.
-                    state.unread -= 1;
+                    self.state().taken(&message);
+                    return Some(Entry {
+                        number,
+                        message,
+                        spooled: true,
+                    });
                 }
                 Err(Unreadable::Io(_)) if tries < READS.0 => {
                     tries += 1;
@@ -419,11 +373,51 @@ impl Queue {
                 .try_for_each(|entry| writer.push(entry.number, &entry.message).map(drop))
         });
         match written {
-            Ok(()) => Ok(spooled + calls),
+            Ok(()) => {
+                drop(state);
+                self.remove_copies();
+                Ok(spooled + calls)
+            }
             Err(error) => {
                 state.lose(calls, SPOOL);
                 Err(error)
             }
+        }
+    }
+
+    /// Looks at what waits in memory: copies into the spool what was there at some looks before, and removes
+    /// copies of what is done.
+    pub fn keep_copies(&self) {
+        let mut copies = self.copies.lock().unwrap_or_else(PoisonError::into_inner);
+        let (waiting, done, bytes) = {
+            let state = self.state();
+            (
+                state.waiting(),
+                state.done,
+                state.bytes + state.bytes_waiting(),
+            )
+        };
+        copies.are_done(done);
+        let chosen = copies.choose(waiting);
+        if chosen.is_empty() || bytes + copies.bytes > self.limit {
+            return;
+        }
+        let pushing = self.pushing.lock().unwrap_or_else(PoisonError::into_inner);
+        let functions = pushing.functions.clone();
+        drop(pushing);
+        // A spool that takes nothing is told of where it is needed.
+        let _ = copies.add(&chosen, &functions);
+    }
+
+    /// Nothing waits any more of which there may be copies.
+    pub fn remove_copies(&self) {
+        let (tries, pause) = REMOVALS;
+        for _ in 0..tries {
+            if let Ok(mut copies) = self.copies.try_lock() {
+                return copies.remove();
+            }
+            // Whoever looks is about to end, unless the disk hangs.
+            std::thread::sleep(pause);
         }
     }
 }
@@ -434,6 +428,7 @@ mod tests {
 
     use super::*;
     use crate::event::{Level, Outcome};
+    use crate::spool::copies::LOOKS;
     use crate::store::tests::{call, calls, function};
 
     /// A queue with room for ten messages of one call in memory.
@@ -502,22 +497,6 @@ mod tests {
         assert_eq!(kinds, [Level::Warning, Level::Info, Level::Info]);
     }
 
-    /// Pushes messages until what waited before is old.
-    fn grow_old(queue: &Queue, ids: std::ops::RangeInclusive<u64>) {
-        for id in ids {
-            std::thread::sleep(OLD / 2);
-            assert!(queue.push(message(id)));
-        }
-    }
-
-    /// Takes the next message, and leaves it unwritten.
-    fn hold(queue: &Queue) -> Arc<Entry> {
-        match queue.next(Duration::ZERO) {
-            Next::Message(entry) => entry,
-            other => panic!("{other:?}"),
-        }
-    }
-
     fn numbers_in_segments(folder: &std::path::Path) -> Vec<u64> {
         let place = Place::new(&folder.join("out.db"), None, 7);
         let mut numbers = Vec::new();
@@ -530,108 +509,96 @@ mod tests {
         numbers
     }
 
+    /// Takes the next message, and does not write it yet.
+    fn hold(queue: &Queue) -> Arc<Entry> {
+        match queue.next(Duration::ZERO) {
+            Next::Message(entry) => entry,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn look(queue: &Queue, times: usize) {
+        for _ in 0..times {
+            queue.keep_copies();
+        }
+    }
+
     #[test]
-    fn what_is_old_is_in_a_segment_and_comes_once() {
+    fn what_waits_for_long_is_copied_until_it_is_done() {
         let folder = tempfile::tempdir().unwrap();
         let queue = queue(folder.path(), 1 << 20);
         for id in 1..=3 {
             assert!(queue.push(message(id)));
         }
         let first = hold(&queue);
-        assert_eq!(files(folder.path()), 0);
-        grow_old(&queue, 4..=5);
-        assert_eq!(numbers_in_segments(folder.path()), [1, 2, 3, 4, 5]);
-        // Once only, although it is older now; what comes next has a segment of its own.
-        grow_old(&queue, 6..=8);
-        assert_eq!(numbers_in_segments(folder.path()), [1, 2, 3, 4, 5, 6, 7, 8]);
-        assert_eq!(files(folder.path()), 2);
+        look(&queue, LOOKS);
+        assert_eq!(files(folder.path()), 0, "it has not waited for long");
+        assert!(queue.push(Message::Functions(vec![function("app::new")])));
+        assert!(queue.push(message(5)));
+        look(&queue, 1);
+        assert_eq!(numbers_in_segments(folder.path()), [1, 2, 3, 5]);
+        assert!(queue.push(message(6)));
+        look(&queue, 2);
+        assert_eq!(numbers_in_segments(folder.path()), [1, 2, 3, 5, 6]);
         queue.done(&first);
-        for id in 2..=8 {
+        for id in 2..=3 {
             take(&queue, id);
         }
+        queue.done(&hold(&queue));
+        take(&queue, 5);
+        let last = hold(&queue);
+        look(&queue, 1);
+        assert_eq!(files(folder.path()), 1, "6 is not done");
+        queue.done(&last);
+        look(&queue, 1);
+        assert_eq!(files(folder.path()), 0);
         assert!(matches!(queue.next(Duration::ZERO), Next::Nothing));
-        assert_eq!((files(folder.path()), queue.take_lost_calls()), (0, vec![]));
-        assert_eq!(queue.state().weight, 0);
     }
 
     #[test]
-    fn what_the_writer_has_in_hand_is_copied_and_does_not_come_again() {
+    fn what_is_spooled_needs_no_copy_and_what_goes_on_neither() {
         let folder = tempfile::tempdir().unwrap();
         let queue = queue(folder.path(), 1 << 20);
-        assert!(queue.push(message(1)));
-        let first = hold(&queue);
-        grow_old(&queue, 2..=3);
-        assert_eq!(numbers_in_segments(folder.path()), [1, 2, 3]);
-        // It is in the file, or never will be.
-        queue.done(&first);
-        take(&queue, 2);
-        take(&queue, 3);
-        assert!(matches!(queue.next(Duration::ZERO), Next::Nothing));
-        assert!(queue.push(message(4)));
-        take(&queue, 4);
-        assert_eq!(files(folder.path()), 0);
-    }
-
-    #[test]
-    fn what_is_old_comes_before_what_was_spooled() {
-        let folder = tempfile::tempdir().unwrap();
-        let queue = queue(folder.path(), 1 << 20);
-        // A segment of before, which is read to its end.
-        for id in 1..=12 {
+        for id in 1..=20 {
             assert!(queue.push(message(id)));
-        }
-        for id in 1..=12 {
+            look(&queue, 1);
             take(&queue, id);
         }
-        for id in 13..=30 {
+        assert_eq!(files(folder.path()), 0);
+        for id in 21..=40 {
             assert!(queue.push(message(id)));
         }
-        let held = hold(&queue);
-        grow_old(&queue, 31..=33);
-        let all: Vec<_> = (held.number..=33).collect();
+        let spooled = numbers_in_segments(folder.path());
+        assert!(!spooled.is_empty() && spooled.len() < 20);
+        look(&queue, LOOKS + 1);
+        let all: Vec<_> = (21..=40).collect();
         assert_eq!(numbers_in_segments(folder.path()), all);
-        queue.done(&held);
-        for id in held.number + 1..=33 {
+        for id in 21..=40 {
             take(&queue, id);
         }
-        assert!(matches!(queue.next(Duration::ZERO), Next::Nothing));
-        assert_eq!((files(folder.path()), queue.state().weight), (0, 0));
     }
 
     #[test]
-    fn functions_pass_what_is_old() {
+    fn copies_keep_to_the_limit_and_new_functions_have_new_ones() {
         let folder = tempfile::tempdir().unwrap();
+        let small = queue(folder.path(), 100);
+        assert!(small.push(message(1)));
+        look(&small, LOOKS + 1);
+        assert_eq!(files(folder.path()), 0, "there is no room");
         let queue = queue(folder.path(), 1 << 20);
         assert!(queue.push(message(1)));
-        let first = hold(&queue);
-        let new = Message::Functions(vec![function("app::new")]);
-        assert!(queue.push(new.clone()));
-        grow_old(&queue, 3..=4);
-        assert_eq!(numbers_in_segments(folder.path()), [1, 3, 4]);
-        queue.done(&first);
-        let functions = hold(&queue);
-        assert_eq!((functions.number, &functions.message), (2, &new));
-        queue.done(&functions);
-        take(&queue, 3);
-        take(&queue, 4);
-        assert!(matches!(queue.next(Duration::ZERO), Next::Nothing));
-    }
-
-    #[test]
-    fn what_is_old_stays_in_memory_where_the_spool_takes_nothing() {
-        let folder = tempfile::tempdir().unwrap();
-        let queue = queue(&folder.path().join("none"), 1 << 20);
-        assert!(queue.push(message(1)));
-        let first = hold(&queue);
-        grow_old(&queue, 2..=5);
-        let events = queue.take_events();
-        assert_eq!(events.len(), 1);
-        assert!(events[0].message.contains("can't be written"), "{events:?}");
-        queue.done(&first);
-        for id in 2..=5 {
-            take(&queue, id);
-        }
-        assert_eq!(queue.take_lost_calls(), []);
+        look(&queue, LOOKS + 1);
+        assert!(queue.push(Message::Functions(vec![function("app::new")])));
+        assert!(queue.push(message(3)));
+        look(&queue, 1);
+        let place = Place::new(&folder.path().join("out.db"), None, 7);
+        let functions = place.segments().unwrap().into_iter().map(|path| {
+            let (_, header) = Reader::new(Arc::new(File::open(path).unwrap())).unwrap();
+            header.functions.len()
+        });
+        assert_eq!(functions.collect::<Vec<_>>(), [0, 1]);
+        assert_eq!(queue.spill().unwrap(), 2);
+        assert_eq!(numbers_in_segments(folder.path()), [1, 2, 3]);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use bytesize::ByteSize;
 
 use super::Place;
-use super::pushing::{Saved, Spooled};
+use super::pushing::Spooled;
 use super::queue::{Entry, SPOOL};
 use super::segment::Unreadable;
 use crate::capture::steps::Room;
@@ -26,7 +26,7 @@ const SAME_STEP: Duration = Duration::from_secs(1);
 #[derive(Debug, Default)]
 pub(super) struct State {
     pub(super) memory: VecDeque<Arc<Entry>>,
-    /// What was taken from `memory` and is neither done nor in a segment.
+    /// What was taken from `memory` and is not done.
     pub(super) taken: Option<Arc<Entry>>,
     /// Number of the last batch that is done.
     pub(super) done: u64,
@@ -58,13 +58,6 @@ pub(super) struct Segment {
     /// Messages and calls in it that are not taken.
     pub(super) messages: u64,
     pub(super) calls: u64,
-}
-
-impl Segment {
-    pub(super) fn add(&mut self, message: &Message) {
-        self.messages += 1;
-        self.calls += message.calls();
-    }
 }
 
 /// The last time that the spool was used.
@@ -126,72 +119,34 @@ impl State {
         self.memory.push_back(Arc::new(entry));
     }
 
-    /// Batches in memory, or taken from there and not done, which only the memory has. Functions are in the header
-    /// of the next segment.
-    pub(super) fn unsaved(&self) -> Vec<Arc<Entry>> {
-        self.each_unsaved().cloned().collect()
-    }
-
-    fn each_unsaved(&self) -> impl Iterator<Item = &Arc<Entry>> {
+    /// Batches in memory, or taken from there and not done, oldest first.
+    pub(super) fn waiting(&self) -> Vec<Arc<Entry>> {
         let all = self.taken.iter().chain(&self.memory);
-        all.filter(|entry| entry.is_batch())
-    }
-
-    /// When the oldest of those was pushed.
-    pub(super) fn oldest(&self) -> Option<Duration> {
-        self.each_unsaved().next().map(|entry| entry.at)
+        all.filter(|entry| entry.is_batch()).cloned().collect()
     }
 
     /// Bytes that those take in a segment, about.
-    pub(super) fn bytes_unsaved(&self) -> u64 {
-        const BYTES: usize = 64;
-        (self.weight * BYTES) as u64
-    }
-
-    /// What was [`unsaved`](Self::unsaved) was put into segments, which are given back where the writer has all of
-    /// it by now.
-    pub(super) fn saved(&mut self, saved: Saved, place: &Place) -> Option<Saved> {
-        let waiting = mem::take(&mut self.memory).into_iter();
-        let (moved, kept): (VecDeque<_>, _) = waiting.partition(|entry| entry.is_batch());
-        self.memory = kept;
-        if moved.is_empty() && self.taken.is_none() {
-            return Some(saved);
-        }
-        let weights = moved.iter().map(|entry| entry.message.weight());
-        self.weight -= weights.sum::<usize>();
-        self.taken = None;
-        let messages = saved.segments.iter().map(|segment| segment.messages).sum();
-        let calls = saved.segments.iter().map(|segment| segment.calls).sum();
-        self.grown(messages, calls, saved.bytes, place);
-        // What is in others is newer.
-        let read = self.segments.iter().take_while(|one| one.messages == 0);
-        let at = read.count();
-        let newer = self.segments.split_off(at);
-        self.segments
-            .extend(saved.segments.into_iter().chain(newer));
-        None
+    pub(super) fn bytes_waiting(&self) -> u64 {
+        const BYTES: u64 = 64;
+        self.weight as u64 * BYTES
     }
 
     /// A message was put into the spool.
     pub(super) fn spooled(&mut self, spooled: Spooled, message: &Message, place: &Place) {
         self.segments.extend(spooled.segment);
         if let Some(segment) = self.segments.back_mut() {
-            segment.add(message);
+            segment.messages += 1;
+            segment.calls += message.calls();
         }
-        self.grown(1, message.calls(), spooled.bytes, place);
-    }
-
-    /// So much was put into the spool.
-    fn grown(&mut self, messages: u64, calls: u64, bytes: u64, place: &Place) {
-        self.unread += messages;
-        self.bytes += bytes;
+        self.unread += 1;
+        self.bytes += spooled.bytes;
         if self.step.began.is_none() {
             self.begin_step(place);
         }
         self.step.failed = false;
-        self.step.messages += messages;
-        self.step.calls += calls;
-        self.step.bytes += bytes;
+        self.step.messages += 1;
+        self.step.calls += message.calls();
+        self.step.bytes += spooled.bytes;
     }
 
     fn begin_step(&mut self, place: &Place) {

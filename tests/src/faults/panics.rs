@@ -54,6 +54,12 @@ pub const CASES: &[Case] = &[
         run: |_| goes_on("commit:20:2", 2, 0),
     },
     Case {
+        name: "panic: copies",
+        done: "the thread that copies what waits for the file panics time after time: it is given up",
+        short: false,
+        run: |_| all(goes_on("copies:2:1000000", 5, 5)),
+    },
+    Case {
         name: "panic: stats",
         done: "the thread that samples the process panics twice",
         short: false,
