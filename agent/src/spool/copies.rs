@@ -19,30 +19,45 @@ use crate::event::Function;
 /// What waits still after so many looks is copied, and so is all that waits behind it.
 pub(super) const LOOKS: usize = 3;
 
+/// Bytes after which the next segment begins: where the file is always behind, one is done after the other.
+const SEGMENT: u64 = 16 << 20;
+/// As many at least are as large as the spool may be.
+const SEGMENTS: u64 = 8;
+
 /// The copies.
 #[derive(Debug)]
 pub(super) struct Copies {
     place: Place,
+    /// Bytes after which the next segment begins.
+    enough: u64,
+    /// Appends to the last segment.
     writer: Option<Writer>,
-    /// How many functions the header of the last segment has.
+    /// How many functions the header of that has.
     functions: usize,
-    segments: Vec<PathBuf>,
-    /// Bytes of the segments.
-    pub(super) bytes: u64,
+    segments: VecDeque<Segment>,
     /// Number of the last message that was copied.
     last: u64,
     /// Number of the newest message that waited, at each of the last looks.
     seen: VecDeque<u64>,
 }
 
+#[derive(Debug)]
+struct Segment {
+    path: PathBuf,
+    bytes: u64,
+    /// Number of its last message.
+    last: u64,
+}
+
 impl Copies {
-    pub(super) fn new(place: Place) -> Self {
+    /// None yet, of a spool that takes `limit` bytes.
+    pub(super) fn new(place: Place, limit: u64) -> Self {
         Self {
             place,
+            enough: SEGMENT.min(limit / SEGMENTS),
             writer: None,
             functions: 0,
-            segments: Vec::new(),
-            bytes: 0,
+            segments: VecDeque::new(),
             last: 0,
             seen: VecDeque::new(),
         }
@@ -63,12 +78,19 @@ impl Copies {
         waiting
     }
 
+    /// Bytes of all of them.
+    pub(super) fn bytes(&self) -> u64 {
+        self.segments.iter().map(|segment| segment.bytes).sum()
+    }
+
     /// Copies messages; `functions` are all that these may name.
     ///
     /// # Errors
     /// Where there is no room for all. The rest may be handed in again.
     pub(super) fn add(&mut self, entries: &[Arc<Entry>], functions: &[Function]) -> io::Result<()> {
-        if self.functions != functions.len() {
+        let fits =
+            |writer: &Writer| writer.size() < self.enough && self.functions == functions.len();
+        if self.writer.as_ref().is_some_and(|writer| !fits(writer)) {
             self.writer = None;
         }
         for entry in entries {
@@ -77,8 +99,12 @@ impl Copies {
                 None => self.begin_segment(entry.number, functions)?,
             };
             let pushed = writer.push(entry.number, &entry.message);
+            if let Some(segment) = self.segments.back_mut() {
+                segment.bytes = writer.size();
+                segment.last = entry.number;
+            }
             self.writer = Some(writer);
-            self.bytes += pushed?;
+            pushed?;
             self.last = entry.number;
         }
         Ok(())
@@ -92,25 +118,23 @@ impl Copies {
         };
         let writer = Writer::create(&path, &header)?;
         self.functions = functions.len();
-        self.bytes += writer.size();
-        self.segments.push(path);
+        self.segments.push_back(Segment {
+            path,
+            bytes: writer.size(),
+            last: number,
+        });
         Ok(writer)
     }
 
-    /// Everything up to this number is done.
+    /// All messages up to this number are done: segments that hold no others go.
     pub(super) fn are_done(&mut self, done: u64) {
-        if done >= self.last {
-            self.remove();
-        }
-    }
-
-    /// Nothing of what was copied waits any more.
-    pub(super) fn remove(&mut self) {
-        self.writer = None;
-        self.bytes = 0;
-        for segment in self.segments.drain(..) {
+        while self.segments.front().is_some_and(|one| one.last <= done) {
+            let segment = self.segments.pop_front();
             // One that stays is refused by its numbers, should anybody read it.
-            let _ = fs::remove_file(segment);
+            let _ = segment.map(|segment| fs::remove_file(segment.path));
+        }
+        if self.segments.is_empty() {
+            self.writer = None;
         }
     }
 }

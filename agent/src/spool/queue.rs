@@ -81,7 +81,7 @@ impl Queue {
     pub fn new(place: Place, limit: u64) -> Self {
         Self {
             limit,
-            copies: Mutex::new(Copies::new(place.clone())),
+            copies: Mutex::new(Copies::new(place.clone(), limit)),
             pushing: Mutex::new(Pushing::new(place, limit)),
             state: Mutex::new(State::new()),
             filled: Condvar::new(),
@@ -399,7 +399,7 @@ impl Queue {
         };
         copies.are_done(done);
         let chosen = copies.choose(waiting);
-        if chosen.is_empty() || bytes + copies.bytes > self.limit {
+        if chosen.is_empty() || bytes + copies.bytes() > self.limit {
             return;
         }
         let pushing = self.pushing.lock().unwrap_or_else(PoisonError::into_inner);
@@ -414,7 +414,7 @@ impl Queue {
         let (tries, pause) = REMOVALS;
         for _ in 0..tries {
             if let Ok(mut copies) = self.copies.try_lock() {
-                return copies.remove();
+                return copies.are_done(u64::MAX);
             }
             // Whoever looks is about to end, unless the disk hangs.
             std::thread::sleep(pause);
@@ -576,6 +576,24 @@ mod tests {
         for id in 21..=40 {
             take(&queue, id);
         }
+    }
+
+    #[test]
+    fn copies_of_a_file_that_is_always_behind_go_one_after_the_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let queue = queue(folder.path(), 4096);
+        let behind = LOOKS as u64 + 2;
+        for id in 1..=200 {
+            assert!(queue.push(message(id)));
+            look(&queue, 1);
+            if id > behind {
+                take(&queue, id - behind);
+                let copied = numbers_in_segments(folder.path());
+                assert!(copied.ends_with(&[id - 1, id]), "{id}: {copied:?}");
+            }
+        }
+        assert!(files(folder.path()) <= 3);
+        assert!(numbers_in_segments(folder.path()).len() < 50);
     }
 
     #[test]
