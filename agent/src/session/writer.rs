@@ -346,10 +346,13 @@ impl Left {
 pub fn leave_to_spool(queue: &Queue, left: &Left, why: &str) -> Error {
     let (file, folder) = (left.file.display(), left.spool.display());
     match queue.spill() {
-        Ok(calls) => anyhow!(
-            "{why}; {calls} calls wait in the spool in {folder}: `exoscope recover {file}` writes them \
-             once the file can be written"
-        ),
+        Ok(calls) => {
+            queue.remove_copies();
+            anyhow!(
+                "{why}; {calls} calls wait in the spool in {folder}: `exoscope recover {file}` writes them \
+                 once the file can be written"
+            )
+        }
         Err(spill) => anyhow!(
             "{why}, and the spool in {folder} can't be written either ({spill}): {} calls are lost",
             queue

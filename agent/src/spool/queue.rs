@@ -373,11 +373,7 @@ impl Queue {
                 .try_for_each(|entry| writer.push(entry.number, &entry.message).map(drop))
         });
         match written {
-            Ok(()) => {
-                drop(state);
-                self.remove_copies();
-                Ok(spooled + calls)
-            }
+            Ok(()) => Ok(spooled + calls),
             Err(error) => {
                 state.lose(calls, SPOOL);
                 Err(error)
@@ -616,6 +612,7 @@ mod tests {
         });
         assert_eq!(functions.collect::<Vec<_>>(), [0, 1]);
         assert_eq!(queue.spill().unwrap(), 2);
+        queue.remove_copies();
         assert_eq!(numbers_in_segments(folder.path()), [1, 2, 3]);
     }
 
