@@ -4,7 +4,7 @@
 //! room, else into the spool, and where that has no room either it waits. Whoever takes from the rings
 //! sees the room shrink, and has calls counted that are not recorded. The writer takes from memory first: what is there is older.
 //!
-//! What waits in memory for long is copied into the spool: see [`copies`](super::copies).
+//! What waits in memory for long is copied into the spool: see `copies.rs`.
 //!
 //! What concerns the session and not its calls, functions that are new and events, goes past all that.
 //!
