@@ -328,6 +328,7 @@ fn killed_while_spooling(next_agent: bool) -> Account {
     let file = bench.file();
     killed_while_blocked(
         target(LONG),
+        SPOOLED,
         bench.path(),
         &file,
         || lock(&file),
@@ -346,6 +347,7 @@ fn killed_while_little_waits() -> Account {
     let file = bench.file();
     killed_while_blocked(
         target_at(1000, LONG),
+        COPIED,
         bench.path(),
         &file,
         || lock(&file),
@@ -362,6 +364,7 @@ fn killed_on_a_full_disk() -> Account {
     let file = disk.path.join("out.db");
     killed_while_blocked(
         target(LONG),
+        SPOOLED,
         bench.path(),
         &file,
         || disk.fill(),
@@ -377,13 +380,29 @@ fn killed_on_a_full_disk() -> Account {
     )
 }
 
-/// Bytes in the spool of an agent before it is killed: of some seconds of a thousand calls each.
-const SPOOLED: u64 = 64 << 10;
+/// What is in the spool of an agent before it is killed.
+struct Waits {
+    /// Copies of what waits in memory, or what memory had no room for.
+    copied: bool,
+    /// Of which there are more bytes than these.
+    bytes: u64,
+}
 
-/// Has `block` keep an agent from writing `file`, kills it when its spool in `folder` has calls, and has
+const SPOOLED: Waits = Waits {
+    copied: false,
+    bytes: 1 << 20,
+};
+/// Of some seconds of a thousand calls each.
+const COPIED: Waits = Waits {
+    copied: true,
+    bytes: 64 << 10,
+};
+
+/// Has `block` keep an agent from writing `file`, kills it when its spool in `folder` has what `waits` says, and has
 /// `finish` say what became of them.
 fn killed_while_blocked<B>(
     mut target: Process,
+    waits: Waits,
     folder: &Path,
     file: &Path,
     block: impl FnOnce() -> B,
@@ -398,8 +417,9 @@ fn killed_while_blocked<B>(
     let blocked = block();
     eventually("segments", || {
         let bytes = |path: &PathBuf| path.metadata().map_or(0, |metadata| metadata.len());
-        let bytes: u64 = segments(folder).iter().map(bytes).sum();
-        (bytes > SPOOLED).then_some(())
+        let copies = |path: &&PathBuf| path.to_string_lossy().ends_with("-copy") == waits.copied;
+        let bytes: u64 = segments(folder).iter().filter(copies).map(bytes).sum();
+        (bytes > waits.bytes).then_some(())
     });
     let before = calls(file);
     agent.signal(Signal::KILL);
