@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::human::total;
+use super::human::{count, counted, total};
 use crate::query::rows::CompletenessRow;
 
 /// Why it is not known whether calls are missing.
@@ -37,5 +37,15 @@ impl Counts {
     /// There are calls, and no count to compare them with: it was damaged, or is not written yet.
     pub fn are_unknown(&self) -> bool {
         self.calls_counted == 0 && self.calls_stored > 0
+    }
+
+    /// How many calls are missing, in words.
+    pub fn missing(&self) -> String {
+        format!(
+            "{} of {} counted in the kernel {} not in this file",
+            count(self.calls_missing),
+            counted(self.calls_counted, "call", "calls"),
+            if self.calls_missing == 1 { "is" } else { "are" },
+        )
     }
 }

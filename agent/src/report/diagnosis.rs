@@ -229,7 +229,6 @@ fn of_counted(counted_calls: &[LostCallsRow]) -> Option<Finding> {
 
 /// Whether every call that the kernel counted is in the file.
 fn of_calls(counts: &Counts, live: bool) -> Finding {
-    let all_calls = counted(counts.calls_counted, "call", "calls");
     let (found, remedy) = if counts.are_unknown() {
         let are = counted(counts.calls_stored, "call is", "calls are");
         (
@@ -237,17 +236,12 @@ fn of_calls(counts: &Counts, live: bool) -> Finding {
             "the agent was killed in its first second, or damage took them; `exoscope recover` says so then",
         )
     } else if counts.calls_missing > 0 {
-        let is = if counts.calls_missing == 1 {
-            "is"
-        } else {
-            "are"
-        };
-        let missing = count(counts.calls_missing);
         (
-            format!("{missing} of {all_calls} counted in the kernel {is} not in this file"),
+            counts.missing(),
             "what follows says why, as far as it is known; the view `completeness` has it by function",
         )
     } else {
+        let all_calls = counted(counts.calls_counted, "call", "calls");
         let found = format!("each of {all_calls} counted in the kernel is accounted for");
         return fine("calls", found);
     };

@@ -115,21 +115,12 @@ impl Summary {
 
     fn completeness_line(&self) -> String {
         let counts = &self.counts;
-        let counted_calls = counted(counts.calls_counted, "call", "calls");
         if counts.calls_missing > 0 {
             let only_counted = match counts.calls_only_counted {
                 0 => String::new(),
                 calls => format!("; {} in the totals below all the same", is_or_are(calls)),
             };
-            return format!(
-                "incomplete: {} of {counted_calls} counted in the kernel {} not in this file{only_counted}",
-                count(counts.calls_missing),
-                if counts.calls_missing == 1 {
-                    "is"
-                } else {
-                    "are"
-                },
-            );
+            return format!("incomplete: {}{only_counted}", counts.missing());
         }
         if counts.are_unknown() {
             return format!("completeness unknown: {UNKNOWN}");
@@ -146,6 +137,7 @@ impl Summary {
                  {open} still open"
             );
         }
+        let counted_calls = counted(counts.calls_counted, "call", "calls");
         format!("complete: every one of {counted_calls} counted in the kernel is in this file")
     }
 

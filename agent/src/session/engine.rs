@@ -1,8 +1,8 @@
 //! The engine of a session: what is attached, and the threads behind it.
 //!
-//! The consumer thread drains the rings and queues batches; the writer thread commits them, and another one copies
-//! what waits for it for long. The
-//! engine is what the rest of a session holds to attach more, to end, and to be told of failures.
+//! The consumer thread drains the rings and queues batches; the writer thread commits them, and another one
+//! copies what waits for it for long. The engine is what the rest of a session holds to attach more, to end,
+//! and to be told of failures.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -425,6 +425,7 @@ mod tests {
     use super::*;
     use crate::event::{Level, Outcome};
     use crate::spool::copies::LOOKS;
+    use crate::spool::segment::Header;
     use crate::store::tests::{call, calls, function};
 
     /// A queue with room for ten messages of one call in memory.
@@ -493,11 +494,21 @@ mod tests {
         assert_eq!(kinds, [Level::Warning, Level::Info, Level::Info]);
     }
 
-    fn numbers_in_segments(folder: &std::path::Path) -> Vec<u64> {
+    /// Segments of a queue, as recovery reads them.
+    fn segments(folder: &std::path::Path) -> impl Iterator<Item = (Reader, Header)> {
         let place = Place::new(&folder.join("out.db"), None, 7);
+        let segments = place.segments().unwrap().into_iter();
+        segments.map(|path| Reader::new(Arc::new(File::open(path).unwrap())).unwrap())
+    }
+
+    fn functions_of_segments(folder: &std::path::Path) -> Vec<usize> {
+        let headers = segments(folder).map(|(_, header)| header);
+        headers.map(|header| header.functions.len()).collect()
+    }
+
+    fn numbers_in_segments(folder: &std::path::Path) -> Vec<u64> {
         let mut numbers = Vec::new();
-        for path in place.segments().unwrap() {
-            let (mut reader, _) = Reader::new(Arc::new(File::open(path).unwrap())).unwrap();
+        for (mut reader, _) in segments(folder) {
             while let Some((number, _)) = reader.message().unwrap() {
                 numbers.push(number);
             }
@@ -605,12 +616,7 @@ mod tests {
         assert!(queue.push(Message::Functions(vec![function("app::new")])));
         assert!(queue.push(message(3)));
         look(&queue, 1);
-        let place = Place::new(&folder.path().join("out.db"), None, 7);
-        let functions = place.segments().unwrap().into_iter().map(|path| {
-            let (_, header) = Reader::new(Arc::new(File::open(path).unwrap())).unwrap();
-            header.functions.len()
-        });
-        assert_eq!(functions.collect::<Vec<_>>(), [0, 1]);
+        assert_eq!(functions_of_segments(folder.path()), [0, 1]);
         assert_eq!(queue.spill().unwrap(), 2);
         queue.remove_copies();
         assert_eq!(numbers_in_segments(folder.path()), [1, 2, 3]);
@@ -697,9 +703,7 @@ mod tests {
         for id in 1..=10 {
             take(&queue, id);
         }
-        let Next::Message(entry) = queue.next(Duration::ZERO) else {
-            panic!("functions wait")
-        };
+        let entry = hold(&queue);
         assert_eq!((entry.number, &entry.message), (pushed + 1, &new));
         queue.done(&entry);
         for id in 11..=pushed {
@@ -724,12 +728,7 @@ mod tests {
         }
         assert!(queue.push(Message::Functions(vec![function("app::new")])));
         assert!(queue.push(message(12)));
-        let place = Place::new(&folder.path().join("out.db"), None, 7);
-        let functions = place.segments().unwrap().into_iter().map(|path| {
-            let (_, header) = Reader::new(Arc::new(File::open(path).unwrap())).unwrap();
-            header.functions.len()
-        });
-        assert_eq!(functions.collect::<Vec<_>>(), [0, 1]);
+        assert_eq!(functions_of_segments(folder.path()), [0, 1]);
     }
 
     #[test]
@@ -760,9 +759,7 @@ mod tests {
         for id in 1..=30 {
             assert!(queue.push(message(id)));
         }
-        let Next::Message(first) = queue.next(Duration::ZERO) else {
-            panic!("thirty messages wait")
-        };
+        let first = hold(&queue);
         assert_eq!(first.number, 1);
         assert_eq!(queue.spill().unwrap(), 30);
         let numbers = numbers_in_segments(folder.path());
