@@ -1,8 +1,8 @@
 //! The spool: what waits between the threads that make events and the one that writes them.
 //!
-//! A little waits in memory ([`queue`]), and is copied where it waits for long. Where the file is slower than the target, or can't be
-//! written, the rest goes to append-only files ([`segment`]), bounded in size, and from there into
-//! the file in order. Every message has a number, and the file holds the number of the last one
+//! A little waits in memory ([`queue`]), and is copied where it waits for long. Where the file is slower
+//! than the target, or can't be written, the rest goes to append-only files ([`segment`]), bounded in size,
+//! and from there into the file in order. Every message has a number, and the file holds the number of the last one
 //! that is in it: so what is replayed, also after a crash, is never there twice.
 //!
 //! Segments survive the agent, not the machine: nothing waits until they are on the disk.
